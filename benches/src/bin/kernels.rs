@@ -1,0 +1,161 @@
+//! Times the QR kernels against the library's matrix product: one thread, the same process,
+//! interleaved rounds, medians. Rates count useful flops only; packing is in the time.
+//!
+//! `kernels [NB [IB [ROUNDS [NAME]]]]`, by default 512 32 21 and all kernels.
+#![allow(clippy::print_stdout, reason = "the table is what this binary is for")]
+
+use std::time::Instant;
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
+use peerwren_kernels::{KernelOp, KernelSet, Shape, TaskShapes, TaskTiles, TileMut, TileRef};
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let mut next = |default: u32| match args.next().map(|arg| arg.parse()) {
+        None => default,
+        Some(Ok(value)) if value > 0 => value,
+        Some(_) => {
+            println!("usage: kernels [NB [IB [ROUNDS [NAME]]]], positive numbers and a kernel's name");
+            std::process::exit(2);
+        }
+    };
+    let (nb, ib, rounds) = (next(512), next(32), next(21));
+    let kernels = KernelSet::standard();
+    let mut cases = cases(&kernels, nb, ib);
+    if let Some(name) = args.next() {
+        cases.retain(|case| case.op.name() == name);
+    }
+    let mut product = Product::new(nb as usize);
+    let mut rates = vec![Vec::new(); cases.len()];
+    let mut product_rates = Vec::new();
+    for _ in 0..rounds {
+        for (case, rates) in cases.iter_mut().zip(&mut rates) {
+            product_rates.push(product.rate());
+            rates.push(case.rate());
+        }
+    }
+    let reference = median(&mut product_rates);
+    println!("nb {nb}, ib {ib}, one thread, medians of {rounds} interleaved rounds, useful flops");
+    println!("{:22} {:>9} {:>16} {:>9}", "kernel", "GFLOP/s", "ratio to matmul", "at least");
+    println!("{:22} {reference:9.1} {:16.2}", "faer matmul", 1.0);
+    for (case, rates) in cases.iter().zip(&mut rates) {
+        let rate = median(rates);
+        let goal = case.goal.map_or_else(String::new, |goal| format!("{goal:9.2}"));
+        println!("{:22} {rate:9.1} {:16.2} {goal}", case.op.name(), rate / reference);
+    }
+}
+
+fn median(rates: &mut [f64]) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+/// The kernels with the ratios that the project asks for at nb = 512, ib = 32.
+fn cases(kernels: &KernelSet, nb: u32, ib: u32) -> Vec<Case<'_>> {
+    let (full, upper, tfac) = (Shape::full(nb, nb), Shape::upper(nb, nb), Shape::tfac(nb, ib));
+    let (a, b) = (&noise(full, 1), &noise(full, 2));
+    let run = |name: &str, inputs: &[&Tile], outputs: &[Shape]| {
+        let mut case = Case::new(kernels, name, inputs, outputs, None);
+        case.run();
+        case.outputs
+    };
+    let qr = run("geqrt", &[a], &[Shape::unit(nb, nb), tfac, upper]);
+    let ts = run("tsqrt", &[&qr[2], b], &[full, tfac, upper]);
+    let other = run("geqrt", &[b], &[Shape::unit(nb, nb), tfac, upper]);
+    let tt = run("ttqrt", &[&qr[2], &other[2]], &[upper, tfac, upper]);
+    let leaf = run("qr_factor", &[a], &[full, full, full]);
+    let tall = Shape::full(2 * nb, nb);
+    let pair = run("qr_factor_triangular", &[&leaf[2], b], &[tall, full, full]);
+    let case = |name, inputs: &[&Tile], outputs: &[Shape], goal| Case::new(kernels, name, inputs, outputs, goal);
+    vec![
+        case("geqrt", &[a], &[Shape::unit(nb, nb), tfac, upper], Some(0.70)),
+        case("unmqr", &[&qr[0], &qr[1], b], &[full], Some(0.75)),
+        case("unmqr_n", &[&qr[0], &qr[1], b], &[full], None),
+        case("tsqrt", &[&qr[2], b], &[full, tfac, upper], Some(0.75)),
+        case("tsmqr", &[&ts[0], &ts[1], a, b], &[full, full], Some(0.85)),
+        case("tsmqr_n", &[&ts[0], &ts[1], a, b], &[full, full], None),
+        case("ttqrt", &[&qr[2], &other[2]], &[upper, tfac, upper], Some(0.55)),
+        case("ttmqr", &[&tt[0], &tt[1], a, b], &[full, full], Some(0.70)),
+        case("ttmqr_n", &[&tt[0], &tt[1], a, b], &[full, full], None),
+        case("qr_factor", &[a], &[full, full, full], None),
+        case("qr_factor_triangular", &[&leaf[2], b], &[tall, full, full], None),
+        case("qr_leaf", &[&leaf[0], &leaf[1], b], &[full], None),
+        case("qr_trailing_update", &[&pair[0], &pair[1], a, b], &[full, full], None),
+    ]
+}
+
+type Tile = (Shape, Vec<f64>);
+
+/// Entries in [-1, 1) from a linear congruence.
+fn noise(shape: Shape, seed: u64) -> Tile {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    };
+    (shape, (0..shape.words()).map(|_| next()).collect())
+}
+
+/// A kernel with its tiles, ready to run again and again.
+struct Case<'a> {
+    op: &'a KernelOp,
+    inputs: Vec<Tile>,
+    outputs: Vec<Tile>,
+    scratch: Vec<f64>,
+    flops: u64,
+    goal: Option<f64>,
+}
+
+impl<'a> Case<'a> {
+    fn new(kernels: &'a KernelSet, name: &str, inputs: &[&Tile], outputs: &[Shape], goal: Option<f64>) -> Case<'a> {
+        let op = kernels.get(name).expect("a kernel of the standard set");
+        let input_shapes: Vec<_> = inputs.iter().map(|tile| Some(tile.0)).collect();
+        let output_shapes: Vec<_> = outputs.iter().copied().map(Some).collect();
+        let shapes = TaskShapes { inputs: &input_shapes, outputs: &output_shapes };
+        op.check(&shapes).expect("shapes that fit");
+        Case {
+            op,
+            inputs: inputs.iter().copied().cloned().collect(),
+            outputs: outputs.iter().map(|shape| (*shape, vec![0.0; shape.words()])).collect(),
+            scratch: vec![0.0; op.scratch_words(&shapes)],
+            flops: op.flops(&shapes),
+            goal,
+        }
+    }
+
+    fn run(&mut self) {
+        let inputs: Vec<_> = self.inputs.iter().map(|(shape, data)| Some(TileRef::new(*shape, data))).collect();
+        let mut outputs: Vec<_> =
+            self.outputs.iter_mut().map(|(shape, data)| Some(TileMut::new(*shape, data))).collect();
+        let mut tiles = TaskTiles { inputs: &inputs, outputs: &mut outputs, scratch: &mut self.scratch };
+        self.op.run(&mut tiles).expect("finite tiles");
+    }
+
+    /// GFLOP/s of one run.
+    fn rate(&mut self) -> f64 {
+        let start = Instant::now();
+        self.run();
+        self.flops as f64 / start.elapsed().as_secs_f64() / 1e9
+    }
+}
+
+/// C = A B of the library.
+struct Product {
+    a: Mat<f64>,
+    b: Mat<f64>,
+    c: Mat<f64>,
+}
+
+impl Product {
+    fn new(n: usize) -> Product {
+        let entry = |i: usize, j: usize| ((i * 31 + j * 17) % 101) as f64 / 101.0 - 0.5;
+        Product { a: Mat::from_fn(n, n, entry), b: Mat::from_fn(n, n, entry), c: Mat::zeros(n, n) }
+    }
+
+    fn rate(&mut self) -> f64 {
+        let start = Instant::now();
+        matmul(self.c.as_mut(), Accum::Replace, self.a.as_ref(), self.b.as_ref(), 1.0, Par::Seq);
+        2.0 * (self.a.nrows() as f64).powi(3) / start.elapsed().as_secs_f64() / 1e9
+    }
+}

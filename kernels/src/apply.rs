@@ -1,0 +1,241 @@
+//! Applies a block of reflectors to columns: the sweep that most flops are spent in. Knows packed
+//! operands only, not which kernel asks.
+//!
+//! With V = [I; V2] (or a unit lower V that has no identity on top) and Q = I - V T V', each 8
+//! columns of C = [C1; C2] go through all four steps while they are in the first cache:
+//! W = C1 + V2' C2, W = T' W (T W for Q), C1 -= W, C2 -= V2 W.
+
+use crate::micro::{Band, COLUMNS, Cpu, Multiply, Packed, Store, padded};
+use crate::pack::{Columns, Dense, UnitLower, pack, pack_transposed, packed_words};
+use crate::tile::TileRef;
+
+/// Which of the two factors is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Q' = I - V T' V'.
+    Transposed,
+    /// Q = I - V T V'.
+    Plain,
+}
+
+/// Where V has its zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// None.
+    Full,
+    /// Above a unit diagonal.
+    UnitLower,
+    /// Column `c` has no more than `c + 1 + rise` entries.
+    Upper {
+        /// Rows of column 0 less one.
+        rise: usize,
+    },
+}
+
+impl Profile {
+    fn bands(self) -> (Band, Band) {
+        let (none, zero) = (None, Some(0));
+        match self {
+            Profile::Full => (Band::default(), Band::default()),
+            Profile::UnitLower => (band(zero, none), band(none, zero)),
+            Profile::Upper { rise } => (band(none, Some(rise)), band(Some(rise), none)),
+        }
+    }
+}
+
+fn band(from: Option<usize>, to: Option<usize>) -> Band {
+    Band { from, to, least: 0 }
+}
+
+/// Packs V' of `k` reflectors over `m` rows.
+pub(crate) fn transpose<'a>(
+    cpu: Cpu,
+    space: &'a mut [f64],
+    (m, k): (usize, usize),
+    profile: Profile,
+    v: &impl Columns,
+) -> Packed<'a> {
+    pack_transposed(cpu, space, (k, m), profile.bands().0, v)
+}
+
+/// A block of `k` reflectors, packed: V both ways and T or its transpose.
+pub(crate) struct Block<'a> {
+    pub(crate) transposed: Packed<'a>,
+    pub(crate) plain: Packed<'a>,
+    pub(crate) t: Packed<'a>,
+}
+
+impl<'a> Block<'a> {
+    /// Words that [`Block::new`] takes for `k` reflectors over `m` rows.
+    pub(crate) const fn words(m: usize, k: usize) -> usize {
+        packed_words(k, m) + Self::half_words(m, k)
+    }
+
+    /// Words that [`Block::with`] takes.
+    pub(crate) const fn half_words(m: usize, k: usize) -> usize {
+        packed_words(m, k) + packed_words(k, k)
+    }
+
+    /// Packs V (`m` x `k`) and T, and returns the rest of `space`.
+    pub(crate) fn new(
+        cpu: Cpu,
+        space: &'a mut [f64],
+        (m, k): (usize, usize),
+        profile: Profile,
+        v: &impl Columns,
+        t: &impl Columns,
+        side: Side,
+    ) -> (Block<'a>, &'a mut [f64]) {
+        let (space, rest) = space.split_at_mut(packed_words(k, m));
+        let transposed = transpose(cpu, space, (m, k), profile, v);
+        Block::with(cpu, transposed, rest, profile, v, t, side)
+    }
+
+    /// The same where V' is packed already.
+    pub(crate) fn with(
+        cpu: Cpu,
+        transposed: Packed<'a>,
+        space: &'a mut [f64],
+        profile: Profile,
+        v: &impl Columns,
+        t: &impl Columns,
+        side: Side,
+    ) -> (Block<'a>, &'a mut [f64]) {
+        let (k, m) = (transposed.rows, transposed.depth);
+        let (space, rest) = space.split_at_mut(packed_words(m, k));
+        let plain = pack(cpu, space, (m, k), profile.bands().1, v);
+        let (space, rest) = rest.split_at_mut(packed_words(k, k));
+        let t = match side {
+            Side::Transposed => pack_transposed(cpu, space, (k, k), band(None, Some(0)), t),
+            Side::Plain => pack(cpu, space, (k, k), band(Some(0), None), t),
+        };
+        (Block { transposed, plain, t }, rest)
+    }
+
+    /// Words of work space that [`Block::apply`] takes.
+    pub(crate) const fn apply_words(k: usize) -> usize {
+        2 * COLUMNS * padded(k)
+    }
+
+    /// Applies the block to `cols` columns; `top` is absent where V has no identity on top.
+    pub(crate) fn apply(
+        &self,
+        cpu: Cpu,
+        mut top: Option<Target<'_>>,
+        mut bottom: Target<'_>,
+        cols: usize,
+        work: &mut [f64],
+    ) {
+        let k = self.transposed.rows;
+        let ldw = padded(k);
+        let (w, rest) = work.split_at_mut(COLUMNS * ldw);
+        let tw = &mut rest[..COLUMNS * ldw];
+        for first in (0..cols).step_by(COLUMNS) {
+            let n = COLUMNS.min(cols - first);
+            let ld = bottom.ld;
+            bottom.refresh(first, n);
+            let mut store = Store::Set;
+            if let Some(top) = &mut top {
+                top.refresh(first, n);
+                store = Store::Add;
+                for (j, w) in w.chunks_exact_mut(ldw).enumerate().take(n) {
+                    w[..k].copy_from_slice(top.column(first + j, k));
+                }
+            }
+            cpu.dispatch(Multiply {
+                a: self.transposed,
+                b: bottom.from(first),
+                ldb: ld,
+                dst: w,
+                ldd: ldw,
+                cols: n,
+                store,
+            });
+            cpu.dispatch(Multiply { a: self.t, b: w, ldb: ldw, dst: tw, ldd: ldw, cols: n, store: Store::Set });
+            if let Some(top) = &mut top {
+                for (j, tw) in tw.chunks_exact(ldw).enumerate().take(n) {
+                    for (c, w) in top.column(first + j, k).iter_mut().zip(tw) {
+                        *c -= w;
+                    }
+                }
+            }
+            cpu.dispatch(Multiply {
+                a: self.plain,
+                b: tw,
+                ldb: ldw,
+                dst: bottom.from(first),
+                ldd: ld,
+                cols: n,
+                store: Store::Sub,
+            });
+        }
+    }
+}
+
+/// Rows of a column-major matrix that a block of reflectors changes.
+pub(crate) struct Target<'a> {
+    /// The matrix.
+    pub(crate) data: &'a mut [f64],
+    /// Its leading dimension.
+    pub(crate) ld: usize,
+    /// First row that the block changes.
+    pub(crate) row: usize,
+    /// Where the matrix's columns are still to be copied from, whole, with the same leading
+    /// dimension: done just before a column is first changed, when it is wanted in the cache.
+    pub(crate) source: Option<&'a [f64]>,
+}
+
+impl Target<'_> {
+    fn refresh(&mut self, first: usize, n: usize) {
+        if let Some(source) = self.source {
+            let span = first * self.ld..(first + n) * self.ld;
+            self.data[span.clone()].copy_from_slice(&source[span]);
+        }
+    }
+
+    fn from(&mut self, col: usize) -> &mut [f64] {
+        &mut self.data[col * self.ld + self.row..]
+    }
+
+    fn column(&mut self, col: usize, len: usize) -> &mut [f64] {
+        let start = col * self.ld + self.row;
+        &mut self.data[start..start + len]
+    }
+}
+
+/// Columns `first..` of a tile, rows counted from `row`.
+pub(crate) struct TileColumns<'a> {
+    pub(crate) tile: TileRef<'a>,
+    pub(crate) first: usize,
+}
+
+impl Columns for TileColumns<'_> {
+    const UNIT: bool = false;
+    fn column(&self, c: usize) -> (usize, &[f64]) {
+        self.tile.column(self.first + c)
+    }
+}
+
+/// Columns `first..` of a unit tile, rows counted from `first`.
+pub(crate) struct UnitTileColumns<'a> {
+    pub(crate) tile: TileRef<'a>,
+    pub(crate) first: usize,
+}
+
+impl Columns for UnitTileColumns<'_> {
+    const UNIT: bool = true;
+    fn column(&self, c: usize) -> (usize, &[f64]) {
+        let (row, entries) = self.tile.column(self.first + c);
+        (row - self.first, entries)
+    }
+}
+
+/// The `k` x `k` upper triangle of a dense matrix.
+pub(crate) fn upper(data: &[f64], ld: usize, k: usize) -> Dense<'_> {
+    Dense { data, ld, rows: k, rise: 0 }
+}
+
+/// Reflectors in the lower part of a dense matrix of `rows` rows.
+pub(crate) fn unit_lower(data: &[f64], ld: usize, rows: usize) -> UnitLower<'_> {
+    UnitLower { data, ld, rows }
+}

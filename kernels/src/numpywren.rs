@@ -1,0 +1,203 @@
+//! The kernels of numpywren's own QR, our baseline: V dense, T a full triangle, pairs of triangles
+//! factored as one dense stacked matrix. Products are the library's.
+//!
+//! Q = I - V T V' with V unit lower (`m` x `n`, zeros stored) and T upper (`n` x `n`).
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+
+use crate::apply::Side;
+use crate::micro::Cpu;
+use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
+use crate::panel::{Matrix, factor_tall, panel_words};
+use crate::tile::TileMut;
+
+pub(crate) fn ops() -> Vec<KernelOp> {
+    let leaf = |signature, side| {
+        KernelOp::standard(signature, move |tiles| leaf(tiles, side)).with_flops(leaf_flops).with_scratch(|shapes| {
+            let (n, c) = (shapes.input(1).0, shapes.input(2).1);
+            2 * n * c
+        })
+    };
+    let update = |signature, side| {
+        KernelOp::standard(signature, move |tiles| trailing_update(tiles, side))
+            .with_flops(update_flops)
+            .with_scratch(|shapes| {
+                let (n, c) = shapes.input(2);
+                2 * n * c
+            })
+    };
+    vec![
+        // A = (I - V T V') [R; 0].
+        KernelOp::standard(
+            "qr_factor(full(m,n)) -> full(m,n), full(n,n), full(n,n) where m >= n",
+            qr_factor,
+        )
+        .with_flops(factor_flops)
+        .with_scratch(factor_scratch),
+        // [R1; R2] = (I - V T V') [R; 0]; without R2, R1 alone. Rows of V beyond them are zeros.
+        KernelOp::standard(
+            "qr_factor_triangular(full(n,n), full(n,n)?) -> full(p,n), full(n,n), full(n,n) where p >= n",
+            qr_factor_triangular,
+        )
+        .with_flops(factor_flops)
+        .with_scratch(factor_scratch),
+        leaf("qr_leaf(full(m,n), full(n,n), full(m,c)) -> full(m,c)", Side::Transposed),
+        leaf("qr_leaf_n(full(m,n), full(n,n), full(m,c)) -> full(m,c)", Side::Plain),
+        update(
+            "qr_trailing_update(full(p,n), full(n,n), full(n,c), full(n,c)?) -> full(n,c), full(n,c)? where p >= n",
+            Side::Transposed,
+        ),
+        update(
+            "qr_trailing_update_n(full(p,n), full(n,n), full(n,c), full(n,c)?) -> full(n,c), full(n,c)? where p >= n",
+            Side::Plain,
+        ),
+        KernelOp::standard("identity(full(m,n)) -> full(m,n)", |tiles| {
+            let input = tiles.input(0);
+            let ([output], _) = tiles.outputs();
+            output.data.copy_from_slice(input.data);
+            Ok(())
+        }),
+    ]
+}
+
+/// 2 m n^2 - 2/3 n^3 for V of `m` x `n`.
+fn factor_flops(shapes: &TaskShapes<'_>) -> u64 {
+    let (m, n) = shapes.output(0);
+    let (m, n) = (m as u64, n as u64);
+    (2 * m * n * n).saturating_sub(2 * n * n * n / 3)
+}
+
+fn factor_scratch(shapes: &TaskShapes<'_>) -> usize {
+    let (m, n) = shapes.output(0);
+    panel_words(m, n)
+}
+
+fn qr_factor(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
+    let a = tiles.input(0);
+    let (m, n) = a.shape.dense();
+    let ([v, t, r], scratch) = tiles.outputs();
+    v.data.copy_from_slice(a.data);
+    factor(v, t, r, (m, n), scratch)
+}
+
+fn qr_factor_triangular(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
+    let (top, bottom) = (tiles.input(0), tiles.optional_input(1));
+    let n = top.shape.cols as usize;
+    let ([v, t, r], scratch) = tiles.outputs();
+    let p = v.shape.rows as usize;
+    if bottom.is_some() && p < 2 * n {
+        return Err(KernelError::Failed(format!(
+            "qr_factor_triangular: V of two tiles of {n} rows should have {} rows, got {p}",
+            2 * n
+        )));
+    }
+    for (j, column) in v.data.chunks_exact_mut(p).enumerate() {
+        column[..n].copy_from_slice(&top.data[j * n..(j + 1) * n]);
+        let rest = &mut column[n..];
+        rest.fill(0.0);
+        if let Some(bottom) = bottom {
+            rest[..n].copy_from_slice(&bottom.data[j * n..(j + 1) * n]);
+        }
+    }
+    factor(v, t, r, (p, n), scratch)
+}
+
+/// Factors what is in `v`, and makes zeros and ones explicit.
+fn factor(
+    v: &mut TileMut<'_>,
+    t: &mut TileMut<'_>,
+    r: &mut TileMut<'_>,
+    (m, n): (usize, usize),
+    scratch: &mut [f64],
+) -> Result<(), KernelError> {
+    t.data.fill(0.0);
+    let panel = Matrix { data: v.data, ld: m };
+    factor_tall(Cpu::new(), panel, (m, n), Matrix { data: t.data, ld: n }, scratch)?;
+    for (j, (column, r)) in v.data.chunks_exact_mut(m).zip(r.data.chunks_exact_mut(n)).enumerate() {
+        r[..=j].copy_from_slice(&column[..=j]);
+        r[j + 1..].fill(0.0);
+        column[..j].fill(0.0);
+        column[j] = 1.0;
+    }
+    Ok(())
+}
+
+/// 4 m n c + 2 n^2 c: two products with V, one with T.
+fn leaf_flops(shapes: &TaskShapes<'_>) -> u64 {
+    let ((m, n), (_, c)) = (shapes.input(0), shapes.input(2));
+    ((4 * m + 2 * n) * n * c) as u64
+}
+
+fn leaf(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
+    let (v, t, c) = (tiles.input(0), tiles.input(1), tiles.input(2));
+    let ((m, n), (_, cols)) = (v.shape.dense(), c.shape.dense());
+    let ([output], scratch) = tiles.outputs();
+    output.data.copy_from_slice(c.data);
+    let v = dense(v.data, m, n);
+    let (w, tw) = scratch.split_at_mut(n * cols);
+    product(dense_mut(w, n, cols), Accum::Replace, v.transpose(), dense(c.data, m, cols), 1.0);
+    let tw = times_t(t.data, w, tw, (n, cols), side);
+    product(dense_mut(output.data, m, cols), Accum::Add, v, tw, -1.0);
+    Ok(())
+}
+
+fn update_flops(shapes: &TaskShapes<'_>) -> u64 {
+    let ((p, n), (_, c)) = (shapes.input(0), shapes.input(2));
+    ((4 * p + 2 * n) * n * c) as u64
+}
+
+fn trailing_update(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
+    let (v, t, s1, s2) = (tiles.input(0), tiles.input(1), tiles.input(2), tiles.optional_input(3));
+    let ((p, n), (_, cols)) = (v.shape.dense(), s1.shape.dense());
+    let partner_out = tiles.outputs.get(1).is_some_and(Option::is_some);
+    if partner_out != s2.is_some() || (s2.is_some() && p < 2 * n) {
+        return Err(KernelError::Failed(format!(
+            "qr_trailing_update: both or neither of input 4 and output 2 should be there, and with them {} rows of V, \
+             got {p}",
+            2 * n
+        )));
+    }
+    let v = dense(v.data, p, n);
+    let scratch = &mut *tiles.scratch;
+    let (w, tw) = scratch.split_at_mut(n * cols);
+    product(dense_mut(w, n, cols), Accum::Replace, v.subrows(0, n).transpose(), dense(s1.data, n, cols), 1.0);
+    if let Some(s2) = s2 {
+        product(dense_mut(w, n, cols), Accum::Add, v.subrows(n, n).transpose(), dense(s2.data, n, cols), 1.0);
+    }
+    let tw = times_t(t.data, w, tw, (n, cols), side);
+    for (i, (input, output)) in [Some(s1), s2].into_iter().zip(tiles.outputs.iter_mut()).enumerate() {
+        if let (Some(input), Some(output)) = (input, output) {
+            output.data.copy_from_slice(input.data);
+            product(dense_mut(output.data, n, cols), Accum::Add, v.subrows(i * n, n), tw, -1.0);
+        }
+    }
+    Ok(())
+}
+
+/// T' W or T W.
+fn times_t<'a>(
+    t: &[f64],
+    w: &[f64],
+    tw: &'a mut [f64],
+    (n, cols): (usize, usize),
+    side: Side,
+) -> MatRef<'a, f64> {
+    let t = dense(t, n, n);
+    let t = if side == Side::Transposed { t.transpose() } else { t };
+    let tw = &mut tw[..n * cols];
+    product(dense_mut(tw, n, cols), Accum::Replace, t, dense(w, n, cols), 1.0);
+    dense(tw, n, cols)
+}
+
+fn dense(data: &[f64], rows: usize, cols: usize) -> MatRef<'_, f64> {
+    MatRef::from_column_major_slice(&data[..rows * cols], rows, cols)
+}
+
+fn dense_mut(data: &mut [f64], rows: usize, cols: usize) -> MatMut<'_, f64> {
+    MatMut::from_column_major_slice_mut(&mut data[..rows * cols], rows, cols)
+}
+
+fn product(dst: MatMut<'_, f64>, accum: Accum, a: MatRef<'_, f64>, b: MatRef<'_, f64>, alpha: f64) {
+    matmul(dst, accum, a, b, alpha, Par::Seq);
+}
