@@ -1,0 +1,27 @@
+//! One UDP socket a node: control channels and block exchange over QUIC.
+//!
+//! A connection joins a pair of nodes, whoever dialed; both prove who they are. It carries any
+//! number of streams, and each stream is one of two things:
+//!
+//! ```text
+//! control   open ->, <- accept, then frames both ways; their payload is opaque here
+//! block     request(key) ->, <- response(status, length, digest) payload, end -> (the receipt)
+//! ```
+//!
+//! This module never decides which peer to ask, and never retries a fetch elsewhere: that is the
+//! caller's ladder. Everything a peer can make this node hold or wait for is bounded by [`Limits`].
+
+mod client;
+mod control;
+mod error;
+mod limits;
+mod links;
+mod node;
+mod server;
+mod socket;
+mod wire;
+
+pub use control::{ControlChannel, ControlReceiver, ControlSender, Incoming};
+pub use error::{BindError, ChannelError, DialError, FetchError};
+pub use limits::Limits;
+pub use node::{BlockSource, Expected, Node, NodeStats};

@@ -1,0 +1,338 @@
+//! A node: its socket, its loops, its life. What a stream carries is `client`'s and `server`'s.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::control::{ControlChannel, Incoming};
+use super::error::{BindError, CloseCode, DialError, FetchError};
+use super::limits::Limits;
+use super::links::{Link, Links};
+use super::server::{self, Serving};
+use super::socket::Socket;
+use crate::block::{Block, BlockKey, Digest};
+use crate::identity::{self, IdentityError, NodeId, NodeIdentity};
+
+/// Where a node finds the blocks that it serves. Called on the node's own thread: must not wait.
+pub trait BlockSource: Send + Sync {
+    /// Returns the block, if it is here.
+    fn get(&self, key: &BlockKey) -> Option<Block>;
+
+    /// Learns that `peer` has received a block of `bytes` bytes, whole and right.
+    fn served(&self, _peer: NodeId, _bytes: u64) {}
+}
+
+/// What the caller knows of a block before it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Its length in bytes.
+    pub len: usize,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// What a node has done and refused since it was bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeStats {
+    /// Connections now.
+    pub connections: u64,
+    /// Blocks that peers received whole and right.
+    pub served: u64,
+    /// Their bytes.
+    pub served_bytes: u64,
+    /// Requests for blocks that are not here.
+    pub not_found: u64,
+    /// Requests beyond the queue.
+    pub busy: u64,
+    /// Blocks whose sending was given up: the peer stalled, cancelled, or found them wrong.
+    pub unserved: u64,
+    /// Requests for blocks of another run.
+    pub foreign: u64,
+    /// Streams that opened with something else than a request.
+    pub malformed: u64,
+    /// Connections refused in the handshake or right after it.
+    pub strangers: u64,
+}
+
+/// The counters behind [`NodeStats`].
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) served: AtomicU64,
+    pub(super) served_bytes: AtomicU64,
+    pub(super) not_found: AtomicU64,
+    pub(super) busy: AtomicU64,
+    pub(super) unserved: AtomicU64,
+    pub(super) foreign: AtomicU64,
+    pub(super) malformed: AtomicU64,
+    pub(super) strangers: AtomicU64,
+}
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What a node's tasks share.
+pub(super) struct Shared {
+    pub(super) node: NodeId,
+    pub(super) run: u64,
+    pub(super) endpoint: Endpoint,
+    pub(super) client: ClientConfig,
+    pub(super) blocks: Arc<dyn BlockSource>,
+    pub(super) limits: Limits,
+    pub(super) serving: Serving,
+    pub(super) incoming: mpsc::Sender<ControlChannel>,
+    pub(super) counters: Counters,
+    pub(super) handshakes: Arc<Semaphore>,
+    links: Mutex<Links>,
+}
+
+impl Shared {
+    pub(super) fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A node of a run: one UDP socket that dials and is dialed. Cheap to clone; the last clone closes
+/// the node.
+#[derive(Clone)]
+pub struct Node(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    local_addr: SocketAddr,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared
+            .endpoint
+            .close(CloseCode::Done.code(), CloseCode::Done.reason());
+    }
+}
+
+impl Node {
+    /// Binds a node to `addr` (port 0: any free port) and starts to accept. Must be called inside
+    /// a tokio runtime with time and I/O enabled, which the node's tasks then run on.
+    pub fn bind(
+        identity: &NodeIdentity,
+        addr: SocketAddr,
+        blocks: Arc<dyn BlockSource>,
+        limits: Limits,
+    ) -> Result<(Self, Incoming), BindError> {
+        let transport = limits.transport()?;
+        let mut client = ClientConfig::new(Arc::new(
+            QuicClientConfig::try_from(identity.client_config()?).map_err(no_suite)?,
+        ));
+        client.transport_config(transport.clone());
+        let mut server = ServerConfig::with_crypto(Arc::new(
+            QuicServerConfig::try_from(identity.server_config()?).map_err(no_suite)?,
+        ));
+        server
+            .transport_config(transport)
+            // 64 KiB of each handshake that waits its turn.
+            .max_incoming(4 * limits.handshakes_max)
+            .incoming_buffer_size(64 << 10)
+            .incoming_buffer_size_total(8 << 20);
+        let endpoint = endpoint(addr, server, &limits)?;
+        let socket = |source| BindError::Socket { addr, source };
+        let local_addr = endpoint.local_addr().map_err(socket)?;
+        let (incoming, channels) = mpsc::channel(limits.control_pending_max);
+        let shared = Arc::new(Shared {
+            node: identity.node(),
+            run: identity.run(),
+            endpoint,
+            client,
+            blocks,
+            serving: Serving::new(limits.outgoing_max, limits.outgoing_queue_max),
+            incoming,
+            counters: Counters::default(),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
+            links: Mutex::new(Links::new(limits.connections_max)),
+            limits,
+        });
+        tokio::spawn(accept(shared.clone()));
+        Ok((
+            Self(Arc::new(Handle { shared, local_addr })),
+            Incoming(channels),
+        ))
+    }
+
+    /// Returns the address that the socket is bound to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local_addr
+    }
+
+    /// Returns what this node has done so far.
+    pub fn stats(&self) -> NodeStats {
+        let counters = &self.shared().counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        NodeStats {
+            connections: self.shared().links().len() as u64,
+            served: read(&counters.served),
+            served_bytes: read(&counters.served_bytes),
+            not_found: read(&counters.not_found),
+            busy: read(&counters.busy),
+            unserved: read(&counters.unserved),
+            foreign: read(&counters.foreign),
+            malformed: read(&counters.malformed),
+            strangers: read(&counters.strangers),
+        }
+    }
+
+    /// Opens a control channel to `peer`, who must prove to be it.
+    pub async fn dial_control(
+        &self,
+        addr: SocketAddr,
+        peer: NodeId,
+    ) -> Result<ControlChannel, DialError> {
+        self.shared().dial_control(addr, peer).await
+    }
+
+    /// Fetches a block from `peer`, dialing it at `addr` if there is no connection. What is
+    /// returned matches `expected`; without it, what the peer announced.
+    ///
+    /// A fetch that is dropped midway is cancelled at the peer.
+    pub async fn fetch(
+        &self,
+        peer: NodeId,
+        addr: SocketAddr,
+        key: BlockKey,
+        expected: Option<Expected>,
+    ) -> Result<Block, FetchError> {
+        self.shared().fetch(peer, addr, key, expected).await
+    }
+
+    /// Closes the connections with `peer`; what is being carried on them fails.
+    pub fn forget(&self, peer: NodeId) {
+        let links = self.shared().links().remove_peer(peer);
+        links.iter().for_each(|link| link.close(CloseCode::Done));
+    }
+
+    /// Closes the node and tells its peers, waiting no longer than `wait` for them to hear it.
+    pub async fn close(&self, wait: Duration) {
+        let endpoint = &self.shared().endpoint;
+        endpoint.close(CloseCode::Done.code(), CloseCode::Done.reason());
+        let _ = tokio::time::timeout(wait, endpoint.wait_idle()).await;
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({} at {})", self.shared().node, self.local_addr())
+    }
+}
+
+fn no_suite(_: quinn::crypto::rustls::NoInitialCipherSuite) -> BindError {
+    BindError::Identity(IdentityError::Malformed(
+        "no cipher suite for QUIC's first packets",
+    ))
+}
+
+/// Makes the socket and the endpoint on it.
+fn endpoint(
+    addr: SocketAddr,
+    server: ServerConfig,
+    limits: &Limits,
+) -> Result<Endpoint, BindError> {
+    let socket_error = |source| BindError::Socket { addr, source };
+    let runtime = quinn::default_runtime().ok_or(BindError::NoRuntime)?;
+    let domain = socket2::Domain::for_address(addr);
+    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))
+        .map_err(socket_error)?;
+    // A wish: the system caps it, and a smaller buffer costs speed alone.
+    let _ = socket.set_recv_buffer_size(limits.socket_buffer_bytes);
+    let _ = socket.set_send_buffer_size(limits.socket_buffer_bytes);
+    socket.bind(&addr.into()).map_err(socket_error)?;
+    let mut config = EndpointConfig::default();
+    // Probes of hole punching are told from QUIC packets by that bit.
+    config.grease_quic_bit(false);
+    config
+        .max_udp_payload_size(limits.udp_payload_max)
+        .map_err(|_| BindError::Limit("udp_payload_max"))?;
+    let socket = runtime
+        .wrap_udp_socket(socket.into())
+        .map_err(socket_error)?;
+    let socket = Arc::new(Socket::new(socket, limits.udp_payload_max));
+    Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime).map_err(socket_error)
+}
+
+/// Takes part in handshakes, and drops what is unused, until the endpoint is closed.
+async fn accept(shared: Arc<Shared>) {
+    let unused_timeout = shared.limits.unused_timeout;
+    let mut ticks = tokio::time::interval((unused_timeout / 4).max(Duration::from_millis(10)));
+    loop {
+        tokio::select! {
+            incoming = shared.endpoint.accept() => match incoming {
+                Some(incoming) => take_part(&shared, incoming).await,
+                None => return,
+            },
+            now = ticks.tick() => shared.links().drop_unused(now, unused_timeout),
+        }
+    }
+}
+
+/// Starts a handshake; waits first while there are as many as there may be, so that those beyond
+/// the bound wait in quinn's own bounded queue.
+async fn take_part(shared: &Arc<Shared>, incoming: quinn::Incoming) {
+    if shared.handshakes.available_permits() < shared.limits.handshakes_max / 2
+        && incoming.may_retry()
+    {
+        // Costs nothing here, and a forged source address never answers.
+        let _ = incoming.retry();
+        return;
+    }
+    let Ok(permit) = shared.handshakes.clone().acquire_owned().await else {
+        return;
+    };
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        let handshake = async { incoming.accept()?.await };
+        let outcome = tokio::time::timeout(shared.limits.handshake_timeout, handshake).await;
+        drop(permit);
+        match outcome {
+            Ok(Ok(conn)) => return welcome(shared, conn).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+            Err(_) => tracing::debug!("a handshake took too long"),
+        }
+        count(&shared.counters.strangers);
+    });
+}
+
+/// Serves an accepted connection for as long as it lives.
+async fn welcome(shared: Arc<Shared>, conn: quinn::Connection) {
+    let code = match proven(&shared, &conn) {
+        Some(peer) => {
+            let link = Link::new(conn.clone(), peer, peer);
+            let taken = shared.links().insert(&link);
+            if taken {
+                return server::serve_link(shared, link).await;
+            }
+            tracing::debug!(%peer, "all connections are in use, refused");
+            CloseCode::Crowded
+        }
+        None => CloseCode::Stranger,
+    };
+    count(&shared.counters.strangers);
+    conn.close(code.code(), code.reason());
+}
+
+/// Reads who the other side has proven to be.
+fn proven(shared: &Shared, conn: &quinn::Connection) -> Option<NodeId> {
+    let identity = conn
+        .peer_identity()?
+        .downcast::<Vec<CertificateDer<'static>>>()
+        .ok()?;
+    let (peer, run) = identity::named(identity.first()?).ok()?;
+    (run == shared.run && peer != shared.node).then_some(peer)
+}
