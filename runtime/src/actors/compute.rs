@@ -1,0 +1,120 @@
+//! The threads of a worker that run kernels: one thread a task, scratch kept between tasks. Knows
+//! nothing of keys, caches or messages.
+
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+
+use peerwren_kernels::op::{KernelOp, TaskShapes, TaskTiles};
+use peerwren_kernels::tile::{Shape, TileMut, TileRef};
+use peerwren_transports::block::{Block, BlockBuf};
+
+use super::clock::Clock;
+
+/// A kernel and what it reads.
+pub(crate) struct Job {
+    pub(crate) kernel: KernelOp,
+    pub(crate) inputs: Vec<Option<(Shape, Block)>>,
+    pub(crate) outputs: Vec<Option<Shape>>,
+    pub(crate) then: Box<dyn FnOnce(Computed) + Send>,
+}
+
+/// What came of a job.
+pub(crate) struct Computed {
+    /// One block for each present output, hashed, or why the kernel refused.
+    pub(crate) result: Result<Vec<Option<Block>>, String>,
+    /// Nanoseconds in the kernel.
+    pub(crate) compute_ns: u64,
+}
+
+/// Compute threads; they end when this is dropped.
+pub(crate) struct ComputePool {
+    jobs: Option<mpsc::Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl ComputePool {
+    /// Starts `cores` threads.
+    pub(crate) fn start(cores: NonZero<u32>) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        let threads = (0..cores.get())
+            .map(|i| {
+                let queue = Arc::clone(&queue);
+                std::thread::Builder::new().name(format!("compute-{i}")).spawn(move || {
+                    let mut scratch = Vec::new();
+                    loop {
+                        let job = match queue.lock() {
+                            Ok(queue) => queue.recv(),
+                            Err(_) => return,
+                        };
+                        let Ok(job) = job else { return };
+                        run(job, &mut scratch);
+                    }
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { jobs: Some(jobs), threads })
+    }
+
+    /// Queues a job.
+    pub(crate) fn submit(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // The threads outlive the sender, so that the queue takes every job.
+            let _ = jobs.send(job);
+        }
+    }
+}
+
+impl Drop for ComputePool {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A panic of the thread was already reported as that job's failure.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(job: Job, scratch: &mut Vec<f64>) {
+    let shapes: Vec<_> = job.inputs.iter().map(|i| i.as_ref().map(|(shape, _)| *shape)).collect();
+    let words = job.kernel.scratch_words(&TaskShapes { inputs: &shapes, outputs: &job.outputs });
+    if scratch.len() < words {
+        scratch.resize(words, 0.0);
+    }
+    let mut buffers: Vec<_> =
+        job.outputs.iter().map(|s| s.map(|s| (s, BlockBuf::with_len(s.bytes())))).collect();
+    let inputs: Vec<_> = job
+        .inputs
+        .iter()
+        .map(|i| i.as_ref().map(|(shape, block)| TileRef { shape: *shape, data: block.as_f64() }))
+        .collect();
+    let mut outputs: Vec<_> = buffers
+        .iter_mut()
+        .map(|o| o.as_mut().map(|(shape, buf)| TileMut { shape: *shape, data: buf.as_f64_mut() }))
+        .collect();
+    let clock = Clock::start();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        job.kernel.run(&mut TaskTiles {
+            inputs: &inputs,
+            outputs: &mut outputs,
+            scratch: &mut scratch[..words],
+        })
+    }));
+    let compute_ns = clock.now().as_nanos();
+    drop((inputs, outputs));
+    drop(job.inputs);
+    let result = match caught {
+        Ok(Ok(())) => {
+            let blocks = buffers.into_iter().map(|o| o.map(|(_, buf)| buf.freeze()));
+            let blocks: Vec<Option<Block>> = blocks.collect();
+            for block in blocks.iter().flatten() {
+                block.digest();
+            }
+            Ok(blocks)
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("kernel {} panicked; see the lines above", job.kernel.name())),
+    };
+    (job.then)(Computed { result, compute_ns });
+}

@@ -1,0 +1,325 @@
+//! The coordinator's actor: drives [`crate::machine::scheduler::Scheduler`], carries its messages to
+//! the workers and theirs to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::prelude::*;
+use peerwren_transports::block::Digest;
+use peerwren_transports::identity::NodeId;
+use peerwren_transports::quic::{ControlChannel, ControlReceiver, ControlSender, Incoming};
+use tokio::sync::mpsc;
+
+use super::clock::Clock;
+use super::provisioner::{EndWorker, Provisioner, StartWorker};
+use crate::control::{self, FromWorker, ToWorker, WorkerSettings};
+use crate::machine::WorkerId;
+use crate::machine::scheduler::{Action, Input, PhaseFigures, Scheduler};
+use crate::plan::{Plan, PlanSpec};
+
+/// Messages that wait for one worker: a worker has a few tasks, so that more means it is stuck.
+const OUTBOX_MAX: usize = 4_096;
+/// Bound on the mailbox: a few messages from each of thousands of workers.
+const MAILBOX_MAX: usize = 16_384;
+/// How long a connected worker may take for its first message.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks at the progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// What a run tells whoever started it.
+#[derive(Debug)]
+pub(crate) enum RunEvent {
+    /// Time from the coordinator's start to the first assignment, and of the preload in it.
+    Started { startup: Duration, preload: Duration },
+    PhaseDone(PhaseFigures),
+    Completed,
+    Failed(String),
+}
+
+/// How far a run is; written by the coordinator, read by whoever shows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Board {
+    pub(crate) preloading: bool,
+    pub(crate) phase: usize,
+    pub(crate) tasks_done: u64,
+    pub(crate) flops_done: u64,
+    pub(crate) tally: control::Tally,
+    pub(crate) workers_alive: u32,
+    pub(crate) workers_lost: u32,
+}
+
+pub(crate) struct Coordinator {
+    pub(crate) clock: Clock,
+    pub(crate) machine: Scheduler,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) spec: PlanSpec,
+    pub(crate) settings: WorkerSettings,
+    pub(crate) provisioner: Addr<Provisioner>,
+    pub(crate) links: BTreeMap<WorkerId, mpsc::Sender<Vec<u8>>>,
+    pub(crate) events: mpsc::UnboundedSender<RunEvent>,
+    pub(crate) board: Arc<Mutex<Board>>,
+    pub(crate) preload_began: Option<Duration>,
+    pub(crate) started: bool,
+}
+
+/// A worker has proved who it is and said hello.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Arrived {
+    worker: WorkerId,
+    hello: Hello,
+    link: mpsc::Sender<Vec<u8>>,
+}
+
+struct Hello {
+    version: String,
+    address: SocketAddr,
+    fingerprint: Digest,
+    kernels: BTreeSet<(String, u32)>,
+    cpu: String,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Said(WorkerId, FromWorker);
+
+/// A worker's process ended, or its connection did.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Gone(pub(crate) WorkerId);
+
+/// The run cannot go on for a reason outside the machines.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Hopeless(pub(crate) String);
+
+impl Actor for Coordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_MAX);
+        self.input(ctx, Input::Begin);
+        self.schedule(ctx);
+        ctx.run_interval(PROGRESS_EVERY, |actor, _| actor.post());
+    }
+}
+
+impl Coordinator {
+    fn input(&mut self, ctx: &mut Context<Self>, input: Input) {
+        self.machine.handle_input(self.clock.now(), input);
+        self.perform(ctx);
+    }
+
+    fn perform(&mut self, ctx: &mut Context<Self>) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Start(worker, _) => {
+                    let started = self.provisioner.try_send(StartWorker(worker));
+                    self.expect_sent(started.is_ok());
+                }
+                Action::End(worker) => {
+                    self.links.remove(&worker);
+                    let ended = self.provisioner.try_send(EndWorker(worker));
+                    self.expect_sent(ended.is_ok());
+                }
+                Action::Send(worker, message) => self.tell(ctx, worker, &message),
+                Action::PhaseDone(_, figures) => self.tell_run(RunEvent::PhaseDone(figures)),
+                Action::Completed => {
+                    self.post();
+                    self.tell_run(RunEvent::Completed);
+                }
+                Action::Failed(reason) => self.tell_run(RunEvent::Failed(reason)),
+            }
+        }
+        if cfg!(debug_assertions) {
+            self.machine.check_invariants();
+        }
+    }
+
+    fn tell(&mut self, ctx: &mut Context<Self>, worker: WorkerId, message: &ToWorker) {
+        match message {
+            ToWorker::Preload { .. } if self.preload_began.is_none() => {
+                self.preload_began = Some(self.elapsed());
+            }
+            ToWorker::Assign(_) if !self.started => {
+                self.started = true;
+                let startup = self.elapsed();
+                let preload = self.preload_began.map_or(Duration::ZERO, |began| startup - began);
+                self.tell_run(RunEvent::Started { startup, preload });
+            }
+            _ => {}
+        }
+        let Some(link) = self.links.get(&worker) else { return };
+        if link.try_send(control::encode(message)).is_err() {
+            tracing::warn!(%worker, "takes no messages any more and is taken for lost");
+            self.links.remove(&worker);
+            ctx.notify(Gone(worker));
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.clock.now().as_nanos())
+    }
+
+    fn tell_run(&self, event: RunEvent) {
+        // Whoever started the run may have given up on it; then nobody is left to tell.
+        let _ = self.events.send(event);
+    }
+
+    fn expect_sent(&self, sent: bool) {
+        if !sent {
+            self.tell_run(RunEvent::Failed("the provisioner of workers is stuck".to_owned()));
+        }
+    }
+
+    fn post(&self) {
+        let (phase, tasks_done, flops_done) = self.machine.progress();
+        let tally = self
+            .machine
+            .fleet()
+            .tallies()
+            .fold(control::Tally::default(), |sum, (_, _, tally)| sum.plus(&tally));
+        if let Ok(mut board) = self.board.lock() {
+            *board = Board {
+                preloading: self.machine.is_preloading(),
+                phase,
+                tasks_done,
+                flops_done,
+                tally,
+                workers_alive: u32::try_from(self.machine.fleet().joined().count()).unwrap_or(0),
+                workers_lost: self.machine.lost(),
+            };
+        }
+    }
+
+    fn schedule(&self, ctx: &mut Context<Self>) {
+        let Some((at, _)) = self.machine.poll_timeout() else { return };
+        ctx.run_later(at.since(self.clock.now()), |actor, ctx| {
+            actor.machine.handle_timeout(actor.clock.now());
+            actor.perform(ctx);
+            actor.schedule(ctx);
+        });
+    }
+
+    /// Why a worker cannot take part, if it cannot.
+    fn objection(&self, hello: &Hello) -> Option<String> {
+        let ours = env!("CARGO_PKG_VERSION");
+        if hello.version != ours {
+            return Some(format!(
+                "a worker has version {} of peerwren but the coordinator has {ours}: install one \
+                 version everywhere",
+                hello.version
+            ));
+        }
+        let lacking = self.plan.kernels_used().find(|(name, version)| {
+            !hello.kernels.contains(&((*name).to_owned(), *version))
+        })?;
+        let (name, version) = lacking;
+        Some(format!(
+            "a worker lacks kernel {name} version {version}, which the plan needs: start workers \
+             from a binary that registers it"
+        ))
+    }
+}
+
+impl Handler<Arrived> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, arrived: Arrived, ctx: &mut Self::Context) {
+        let Arrived { worker, hello, link } = arrived;
+        if let Some(objection) = self.objection(&hello) {
+            self.tell_run(RunEvent::Failed(objection));
+            return;
+        }
+        tracing::info!(%worker, address = %hello.address, cpu = hello.cpu, "joined");
+        self.links.insert(worker, link);
+        let welcome =
+            ToWorker::Welcome { plan: self.spec.clone(), settings: self.settings.clone() };
+        self.tell(ctx, worker, &welcome);
+        let address = hello.address.to_string();
+        self.input(ctx, Input::Joined(worker, address, hello.fingerprint));
+    }
+}
+
+impl Handler<Said> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Said(worker, message): Said, ctx: &mut Self::Context) {
+        self.input(ctx, Input::Message(worker, message));
+    }
+}
+
+impl Handler<Gone> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Gone(worker): Gone, ctx: &mut Self::Context) {
+        self.links.remove(&worker);
+        let ended = self.provisioner.try_send(EndWorker(worker));
+        self.expect_sent(ended.is_ok());
+        self.input(ctx, Input::Left(worker));
+    }
+}
+
+impl Handler<Hopeless> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Hopeless(reason): Hopeless, _: &mut Self::Context) {
+        self.tell_run(RunEvent::Failed(reason));
+    }
+}
+
+/// Takes in control channels until the endpoint closes.
+pub(crate) async fn accept(mut incoming: Incoming, coordinator: Addr<Coordinator>) {
+    while let Some(channel) = incoming.next().await {
+        actix::spawn(serve(channel, coordinator.clone()));
+    }
+}
+
+/// Reads what one worker says until it goes.
+async fn serve(channel: ControlChannel, coordinator: Addr<Coordinator>) {
+    let NodeId::Worker(number) = channel.peer() else { return };
+    let worker = WorkerId(number);
+    let (sender, mut receiver) = channel.split();
+    let first = tokio::time::timeout(HELLO_TIMEOUT, hear(&mut receiver)).await;
+    let Ok(Some(FromWorker::Hello { version, address, fingerprint, kernels, cpu })) = first else {
+        tracing::warn!(%worker, "did not say hello and is turned away");
+        let _ = coordinator.send(Gone(worker)).await;
+        return;
+    };
+    let Ok(address) = address.parse() else {
+        tracing::warn!(%worker, address, "is no address; turned away");
+        let _ = coordinator.send(Gone(worker)).await;
+        return;
+    };
+    let (link, waiting) = mpsc::channel(OUTBOX_MAX);
+    actix::spawn(send_all(sender, waiting));
+    let kernels = kernels.into_iter().collect();
+    let hello = Hello { version, address, fingerprint, kernels, cpu };
+    if coordinator.send(Arrived { worker, hello, link }).await.is_err() {
+        return;
+    }
+    while let Some(message) = hear(&mut receiver).await {
+        if coordinator.send(Said(worker, message)).await.is_err() {
+            return;
+        }
+    }
+    let _ = coordinator.send(Gone(worker)).await;
+}
+
+/// The next valid message; `None` when the worker is gone or talks nonsense.
+async fn hear(receiver: &mut ControlReceiver) -> Option<FromWorker> {
+    let bytes = receiver.recv().await.ok()??;
+    control::decode_from_worker(&bytes)
+        .inspect_err(|error| tracing::warn!(%error, "a worker is cut off"))
+        .ok()
+}
+
+async fn send_all(mut sender: ControlSender, mut waiting: mpsc::Receiver<Vec<u8>>) {
+    while let Some(message) = waiting.recv().await {
+        if sender.send(&message).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The actors that drive the machines: they receive, stamp the time, call the machine and perform
+//! its actions. Decide nothing themselves.
+
+pub(crate) mod clock;
+mod compute;
+pub(crate) mod coordinator;
+pub(crate) mod provisioner;
+mod table;
+pub(crate) mod worker;

@@ -1,0 +1,484 @@
+//! A worker's actor: drives [`crate::machine::worker::Worker`], moves blocks for it, runs kernels
+//! for it, and speaks with the coordinator.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use peerwren_kernels::op::KernelSet;
+use peerwren_transports::block::{Block, BlockBuf, BlockKey, Digest};
+use peerwren_transports::identity::{NodeId, NodeIdentity};
+use peerwren_transports::quic::{ControlReceiver, ControlSender, Expected, FetchError, Limits, Node};
+use peerwren_transports::store::BlockStore;
+use tokio::sync::{mpsc, oneshot};
+
+use super::clock::Clock;
+use super::compute::{ComputePool, Computed, Job};
+use super::table::BlockTable;
+use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
+use crate::machine::cache::Copy;
+use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
+use crate::machine::{LeaseId, WorkerId};
+use crate::matrix::{MatrixSource, SourceSpec};
+use crate::plan::{Plan, TaskId};
+
+/// Messages that wait for the coordinator: 4 a task in flight and thousands of tasks a second, so
+/// that a coordinator which is busy for a second stalls nobody.
+const OUTBOX_MAX: usize = 16_384;
+
+/// Connections that a worker keeps; a worker has few hot peers, the others are dialed again.
+const PEERS_MAX: usize = 64;
+/// How long peers may take to hear that a node closes.
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_millis(200);
+
+/// The transport's bounds for a plan's blocks and so many connections.
+pub(crate) fn limits(block_bytes_max: usize, connections: usize) -> Limits {
+    let mut limits = Limits::default();
+    limits.block_bytes_max = block_bytes_max;
+    limits.control_bytes_max = MESSAGE_BYTES_MAX;
+    limits.connections_max = connections;
+    limits
+}
+
+/// All that a worker needs to join a run.
+pub(crate) struct Joining {
+    pub(crate) coordinator: SocketAddr,
+    pub(crate) identity: NodeIdentity,
+    pub(crate) store: BlockStore,
+    pub(crate) kernels: KernelSet,
+    /// Largest block of the plan, for the transport's limits.
+    pub(crate) block_bytes_max: usize,
+}
+
+/// Why a worker ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkerError {
+    #[error("cannot listen: {0}")]
+    Bind(String),
+    #[error("cannot reach the coordinator at {address}: {error}")]
+    Dial { address: SocketAddr, error: String },
+    #[error("the coordinator is gone")]
+    CoordinatorGone,
+    #[error("{0}")]
+    Protocol(String),
+    #[error("cannot start compute threads: {0}")]
+    Threads(std::io::Error),
+}
+
+/// Joins a run and works until told to stop.
+///
+/// # Errors
+/// The run cannot be joined, or the coordinator goes away.
+pub(crate) async fn work(
+    joining: Joining,
+    cancelled: oneshot::Receiver<()>,
+) -> Result<(), WorkerError> {
+    let table = BlockTable::default();
+    let here = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+    let limits = limits(joining.block_bytes_max, PEERS_MAX);
+    let (node, _) = Node::bind(&joining.identity, here, Arc::new(table.clone()), limits)
+        .map_err(|error| WorkerError::Bind(error.to_string()))?;
+    let address = joining.coordinator;
+    let channel = node
+        .dial_control(address, NodeId::Coordinator)
+        .await
+        .map_err(|error| WorkerError::Dial { address, error: error.to_string() })?;
+    let (mut sender, mut receiver) = channel.split();
+    let hello = FromWorker::Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: node.local_addr().to_string(),
+        fingerprint: fingerprint(),
+        kernels: joining.kernels.iter().map(|k| (k.name().to_owned(), k.version())).collect(),
+        cpu: cpu_name(),
+    };
+    let gone = |_| WorkerError::CoordinatorGone;
+    sender.send(&control::encode(&hello)).await.map_err(gone)?;
+    let (plan, settings) = match receive(&mut receiver).await? {
+        Some(ToWorker::Welcome { plan, settings }) => (plan, settings),
+        Some(ToWorker::Stop) => return Ok(()),
+        _ => return Err(WorkerError::Protocol("expected a welcome first".to_owned())),
+    };
+    let plan = Plan::new(plan, joining.kernels)
+        .map_err(|error| WorkerError::Protocol(error.to_string()))?;
+    let cores = NonZero::new(settings.cores).unwrap_or(NonZero::<u32>::MIN);
+    let pool = ComputePool::start(cores).map_err(WorkerError::Threads)?;
+    let (outbox, waiting) = mpsc::channel(OUTBOX_MAX);
+    let (stopped, stop) = oneshot::channel();
+    let actor = WorkerActor::new(plan, settings, node.clone(), joining.store, table, pool, outbox, stopped);
+    let actor = actor.start();
+    let sending = actix::spawn(send_all(sender, waiting));
+    let reading = read_all(receiver, actor.clone());
+    let result = tokio::select! {
+        result = reading => result,
+        _ = stop => Ok(()),
+        Ok(()) = cancelled => Ok(()),
+    };
+    let _ = actor.send(Told(ToWorker::Stop)).await;
+    // The coordinator reads what was said before it hears that this worker is gone.
+    drop(actor);
+    let _ = tokio::time::timeout(Duration::from_secs(2), sending).await;
+    node.close(CLOSE_WAIT).await;
+    result
+}
+
+async fn receive(receiver: &mut ControlReceiver) -> Result<Option<ToWorker>, WorkerError> {
+    let bytes = receiver.recv().await.map_err(|_| WorkerError::CoordinatorGone)?;
+    let message = bytes.map(|bytes| control::decode_to_worker(&bytes)).transpose();
+    message.map_err(|error| WorkerError::Protocol(error.to_string()))
+}
+
+async fn read_all(mut receiver: ControlReceiver, actor: Addr<WorkerActor>) -> Result<(), WorkerError> {
+    loop {
+        let message = receive(&mut receiver).await?.ok_or(WorkerError::CoordinatorGone)?;
+        if actor.send(Told(message)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn send_all(mut sender: ControlSender, mut waiting: mpsc::Receiver<Vec<u8>>) {
+    while let Some(message) = waiting.recv().await {
+        if sender.send(&message).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Digest of the kernel self-test: two CPUs with the same one give the same bits.
+fn fingerprint() -> Digest {
+    let words = peerwren_kernels::self_test();
+    Digest::of(bytemuck::cast_slice(&words))
+}
+
+fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    model.and_then(|line| line.split_once(':')).map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.trim().to_owned(),
+    )
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Told(ToWorker);
+
+/// A compute thread is done with a task.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Finished(LeaseId, Computed);
+
+struct WorkerActor {
+    clock: Clock,
+    machine: Worker,
+    plan: Arc<Plan>,
+    node: Node,
+    store: BlockStore,
+    table: BlockTable,
+    pool: ComputePool,
+    outbox: mpsc::Sender<Vec<u8>>,
+    finished: mpsc::Sender<(LeaseId, Computed)>,
+    finished_queue: Option<mpsc::Receiver<(LeaseId, Computed)>>,
+    stopped: Option<oneshot::Sender<()>>,
+    peers: BTreeMap<WorkerId, SocketAddr>,
+    sources: HashMap<u16, MatrixSource>,
+    leases: BTreeMap<LeaseId, TaskId>,
+}
+
+impl WorkerActor {
+    #[allow(clippy::too_many_arguments, reason = "called once, right after the parts are made")]
+    fn new(
+        plan: Arc<Plan>,
+        settings: WorkerSettings,
+        node: Node,
+        store: BlockStore,
+        table: BlockTable,
+        pool: ComputePool,
+        outbox: mpsc::Sender<Vec<u8>>,
+        stopped: oneshot::Sender<()>,
+    ) -> Self {
+        let clock = Clock::start();
+        let (finished, queue) = mpsc::channel(2 * settings.cores as usize + 2);
+        Self {
+            machine: Worker::new(clock.now(), Arc::clone(&plan), settings),
+            clock,
+            plan,
+            node,
+            store,
+            table,
+            pool,
+            outbox,
+            finished,
+            finished_queue: Some(queue),
+            stopped: Some(stopped),
+            peers: BTreeMap::new(),
+            sources: HashMap::new(),
+            leases: BTreeMap::new(),
+        }
+    }
+
+    fn input(&mut self, ctx: &mut Context<Self>, input: Input) {
+        self.machine.handle_input(self.clock.now(), input);
+        self.perform(ctx);
+    }
+
+    fn perform(&mut self, ctx: &mut Context<Self>) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Fetch(copy, origin, digest) => self.fetch(ctx, copy, origin, digest),
+                Action::Compute(lease, task) => self.compute(lease, task),
+                Action::Store(copy) => self.put(ctx, copy),
+                Action::Drop(copy) => self.table.remove(&copy),
+                Action::Send(message) => self.say(ctx, &message),
+            }
+        }
+        if cfg!(debug_assertions) {
+            self.machine.check_invariants();
+        }
+    }
+
+    fn say(&mut self, ctx: &mut Context<Self>, message: &FromWorker) {
+        if let FromWorker::Done { lease, .. } | FromWorker::Missing { lease, .. } = message {
+            self.leases.remove(lease);
+        }
+        if self.outbox.try_send(control::encode(message)).is_err() {
+            tracing::error!("the coordinator takes no messages any more; this worker ends");
+            ctx.stop();
+        }
+    }
+
+    fn fetch(&mut self, ctx: &mut Context<Self>, copy: Copy, origin: Origin, digest: Option<Digest>) {
+        let len = self.plan.shape(&copy.key).bytes();
+        let table = self.table.clone();
+        let key = copy.key;
+        match origin {
+            Origin::Peer(peer) => {
+                let Some(&address) = self.peers.get(&peer) else {
+                    ctx.notify(Came(copy, Err(FetchFailure::Elsewhere)));
+                    return;
+                };
+                let node = self.node.clone();
+                let expected = digest.map(|digest| Expected { len, digest });
+                let fetch = async move {
+                    let id = NodeId::Worker(peer.0);
+                    match node.fetch(id, address, key, expected).await {
+                        Ok(block) => Ok(table.insert(copy, block)),
+                        Err(error) => Err(peer_failure(&key, peer, &error)),
+                    }
+                };
+                self.then(ctx, fetch, move |result| Came(copy, result));
+            }
+            Origin::Store => {
+                let store = self.store.clone();
+                let fetch = async move {
+                    match store.get(&key, len).await {
+                        Ok(Some(block)) if digest.is_none_or(|d| block.digest() == d) => {
+                            Ok(table.insert(copy, block))
+                        }
+                        Ok(Some(_)) => {
+                            tracing::warn!(%key, "the store has other bytes than were made");
+                            Err(FetchFailure::Elsewhere)
+                        }
+                        Ok(None) => Err(FetchFailure::Elsewhere),
+                        Err(error) => Err(FetchFailure::Fatal(error.to_string())),
+                    }
+                };
+                self.then(ctx, fetch, move |result| Came(copy, result));
+            }
+            Origin::Source => match self.source(&key) {
+                Err(error) => ctx.notify(Came(copy, Err(FetchFailure::Fatal(error)))),
+                Ok(read) => {
+                    let fetch = async move {
+                        match tokio::task::spawn_blocking(read).await {
+                            Ok(Ok(block)) => Ok(table.insert(copy, block)),
+                            Ok(Err(error)) => Err(FetchFailure::Fatal(error)),
+                            Err(error) => Err(FetchFailure::Fatal(error.to_string())),
+                        }
+                    };
+                    self.then(ctx, fetch, move |result| Came(copy, result));
+                }
+            },
+        }
+    }
+
+    /// A closure that reads or computes an input tile.
+    fn source(
+        &mut self,
+        key: &BlockKey,
+    ) -> Result<impl FnOnce() -> Result<Block, String> + Send + 'static, String> {
+        let Some((spec, row0, col0)) = self.plan.source_of(key) else {
+            return Err(format!("block {key} is no input"));
+        };
+        let matrix = match self.sources.get(&key.matrix) {
+            Some(matrix) => matrix.clone(),
+            None => {
+                let matrix = SourceSpec::open(spec).map_err(|error| error.to_string())?;
+                self.sources.insert(key.matrix, matrix.clone());
+                matrix
+            }
+        };
+        let shape = self.plan.shape(key);
+        let (rows, cols) = (shape.rows as usize, shape.cols as usize);
+        Ok(move || {
+            let mut buf = BlockBuf::with_len(shape.bytes());
+            matrix
+                .read_tile(row0, col0, rows, cols, buf.as_f64_mut())
+                .map_err(|error| error.to_string())?;
+            Ok(buf.freeze())
+        })
+    }
+
+    fn put(&mut self, ctx: &mut Context<Self>, copy: Copy) {
+        let Some(block) = self.table.block(&copy) else {
+            ctx.notify(Put(copy, Err(format!("block {} left before it was stored", copy.key))));
+            return;
+        };
+        let store = self.store.clone();
+        let put = async move { store.put(&copy.key, &block).await.map_err(|e| e.to_string()) };
+        self.then(ctx, put, move |result| Put(copy, result));
+    }
+
+    fn compute(&mut self, lease: LeaseId, task: TaskId) {
+        self.leases.insert(lease, task);
+        let inputs = self.plan.input_slots(&task).into_iter().map(|key| {
+            let key = key?;
+            let block = self.table.block(&self.machine.copy(key, lease));
+            Some((self.plan.shape(&key), block.expect("the machine pinned it")))
+        });
+        let kernel = self.plan.kernels().get(self.plan.kernel(&task));
+        let finished = self.finished.clone();
+        let job = Job {
+            kernel: kernel.expect("the plan was checked").clone(),
+            inputs: inputs.collect(),
+            outputs: self.plan.shapes(&self.plan.output_slots(&task)),
+            then: Box::new(move |computed| {
+                // The actor may be gone by now; then nobody wants the result.
+                let _ = finished.blocking_send((lease, computed));
+            }),
+        };
+        self.pool.submit(job);
+    }
+
+    /// Runs a future and hands its result to this actor.
+    fn then<F, M>(&self, ctx: &mut Context<Self>, work: F, message: impl FnOnce(F::Output) -> M + 'static)
+    where
+        F: Future + 'static,
+        M: Message<Result = ()> + 'static,
+        Self: Handler<M>,
+    {
+        ctx.spawn(work.into_actor(self).map(move |result, actor, ctx| {
+            actor.handle(message(result), ctx);
+        }));
+    }
+
+    fn schedule(&self, ctx: &mut Context<Self>) {
+        let Some((at, _)) = self.machine.poll_timeout() else { return };
+        ctx.run_later(at.since(self.clock.now()), |actor, ctx| {
+            actor.machine.handle_timeout(actor.clock.now());
+            actor.perform(ctx);
+            actor.schedule(ctx);
+        });
+    }
+}
+
+fn peer_failure(key: &BlockKey, peer: WorkerId, error: &FetchError) -> FetchFailure {
+    tracing::debug!(%key, %peer, %error, "a peer did not deliver");
+    FetchFailure::Elsewhere
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Came(Copy, Result<(), FetchFailure>);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Put(Copy, Result<(), String>);
+
+impl Actor for WorkerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.schedule(ctx);
+        if let Some(mut queue) = self.finished_queue.take() {
+            let addr = ctx.address();
+            actix::spawn(async move {
+                while let Some((lease, computed)) = queue.recv().await {
+                    if addr.send(Finished(lease, computed)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        if let Some(stopped) = self.stopped.take() {
+            let _ = stopped.send(());
+        }
+    }
+}
+
+impl Handler<Told> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, Told(message): Told, ctx: &mut Self::Context) {
+        match message {
+            ToWorker::Welcome { .. } => tracing::warn!("welcomed twice; the second is ignored"),
+            ToWorker::Peers { joined, left } => {
+                for peer in joined {
+                    match peer.address.parse() {
+                        Ok(address) => drop(self.peers.insert(peer.worker, address)),
+                        Err(_) => tracing::warn!(peer.address, "is no address; ignored"),
+                    }
+                }
+                for worker in left {
+                    self.peers.remove(&worker);
+                    self.node.forget(NodeId::Worker(worker.0));
+                }
+            }
+            ToWorker::Assign(assignment) => self.input(ctx, Input::Assigned(assignment)),
+            ToWorker::Preload { keys } => self.input(ctx, Input::Preload(keys)),
+            ToWorker::Dead { keys } => self.input(ctx, Input::Dead(keys)),
+            ToWorker::Stop => ctx.stop(),
+        }
+    }
+}
+
+impl Handler<Came> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, Came(copy, result): Came, ctx: &mut Self::Context) {
+        self.input(ctx, Input::Fetched(copy, result));
+    }
+}
+
+impl Handler<Put> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, Put(copy, result): Put, ctx: &mut Self::Context) {
+        self.input(ctx, Input::Stored(copy, result));
+    }
+}
+
+impl Handler<Finished> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, Finished(lease, computed): Finished, ctx: &mut Self::Context) {
+        let Some(&task) = self.leases.get(&lease) else { return };
+        let Computed { result, compute_ns } = computed;
+        let result = result.map(|blocks| {
+            let slots = self.plan.output_slots(&task).into_iter().zip(blocks);
+            let made = slots.filter_map(|(key, block)| Some((key?, block?)));
+            made.map(|(key, block)| {
+                let digest = block.digest();
+                self.table.insert(self.machine.copy(key, lease), block);
+                (key, digest)
+            })
+            .collect()
+        });
+        self.input(ctx, Input::Computed(lease, result, compute_ns));
+    }
+}

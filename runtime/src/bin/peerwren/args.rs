@@ -1,0 +1,328 @@
+//! The arguments of the command, their help, and what is wrong with them in one line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use peerwren::options::{
+    ByteSize, Durability, EngineKind, Exchange, Policy, RunOptions, StoreChoice, TreeChoice,
+};
+use tracing::level_filters::LevelFilter;
+
+use crate::failure::Failure;
+use crate::version;
+
+/// Subcommands of the contract that this version does not have.
+const LATER_COMMANDS: [&str; 18] = [
+    "tsqr",
+    "cholesky",
+    "lu",
+    "gemm",
+    "svd",
+    "solve",
+    "posv",
+    "lstsq",
+    "plan",
+    "run",
+    "resume",
+    "sim",
+    "experiment",
+    "worker",
+    "coordinator",
+    "lambda",
+    "store",
+    "doctor",
+];
+
+const THIS_VERSION_HAS: &str = "this version has: qr, completions, man";
+
+/// Dense linear algebra on workers that exchange their blocks with each other.
+#[derive(Debug, Parser)]
+#[command(
+    name = "peerwren",
+    version = version::text(),
+    disable_help_subcommand = true,
+    after_help = "Every option can also be set in the environment: --block as PEERWREN_BLOCK, and so on.\n\
+        Exit status: 0 when every requested result is complete, 2 for bad usage or input, 1 for a failed run.\n\n\
+        Example:\n  peerwren qr random:4096x4096:1 --workers 2 --check"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Factors a matrix into Q (orthonormal columns) and R (upper triangular): A = Q R
+    #[command(
+        after_help = "Example: factor a matrix on four workers, write R and Q, and check them\n  \
+            peerwren qr a.npy --workers 4 --r r.npy --q q.npy --check"
+    )]
+    Qr(Box<QrArgs>),
+    /// Prints the completions of a shell
+    #[command(
+        after_help = "Example:\n  peerwren completions bash > ~/.local/share/bash-completion/completions/peerwren"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Prints a manual page
+    #[command(
+        after_help = "Example:\n  peerwren man > peerwren.1 && peerwren man qr > peerwren-qr.1"
+    )]
+    Man {
+        /// The subcommand; the overview when left out
+        command: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Common {
+    /// Least severe messages that are logged to standard error
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "warn",
+        env = "PEERWREN_LOG",
+        hide_env = true
+    )]
+    pub(crate) log: LogLevel,
+    /// Shows neither progress nor summary
+    #[arg(long, global = true, env = "PEERWREN_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    pub(crate) fn filter(self) -> LevelFilter {
+        match self {
+            Self::Off => LevelFilter::OFF,
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QrArgs {
+    /// A .npy file, or random:MxN[:seed] for a matrix that is computed (uniform in [-1, 1))
+    pub(crate) input: String,
+    #[command(flatten)]
+    pub(crate) results: QrResults,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Results")]
+pub(crate) struct QrResults {
+    /// Writes Q (M x K, K = min(M, N))
+    #[arg(long, value_name = "FILE.npy", env = "PEERWREN_Q", hide_env = true)]
+    pub(crate) q: Option<PathBuf>,
+    /// Writes R (K x N, zero below the diagonal)
+    #[arg(long, value_name = "FILE.npy", env = "PEERWREN_R", hide_env = true)]
+    pub(crate) r: Option<PathBuf>,
+    /// Measures |A - QR| and |I - Q'Q| as LAPACK's tests do: below 30 is sound
+    #[arg(long, env = "PEERWREN_CHECK", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) check: bool,
+}
+
+/// What every factorization takes.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Side of a tile, in rows and columns [default: by the matrix, 128 to 1024]
+    #[arg(
+        long,
+        value_name = "NB",
+        help_heading = "Plan",
+        env = "PEERWREN_BLOCK",
+        hide_env = true,
+        value_parser = whole_number, allow_negative_numbers = true
+    )]
+    block: Option<u32>,
+    /// Inner block of the kernels, in columns [default: 32 for blocks up to 512, else 64]
+    #[arg(
+        long,
+        value_name = "IB",
+        help_heading = "Plan",
+        env = "PEERWREN_IB",
+        hide_env = true,
+        value_parser = whole_number, allow_negative_numbers = true
+    )]
+    ib: Option<u32>,
+    /// Reduction tree: auto, flat, binary, grid:PxQ[:chain|:binary] or numpywren
+    #[arg(long, value_name = "TREE", help_heading = "Plan", default_value_t = TreeChoice::Auto, env = "PEERWREN_TREE", hide_env = true)]
+    tree: TreeChoice,
+
+    /// Number of workers [default: one for each core of this machine]
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Workers",
+        env = "PEERWREN_WORKERS",
+        hide_env = true,
+        value_parser = whole_number, allow_negative_numbers = true
+    )]
+    workers: Option<u32>,
+    /// Cores of each worker
+    #[arg(
+        long,
+        value_name = "C",
+        help_heading = "Workers",
+        default_value_t = 1,
+        env = "PEERWREN_CORES",
+        hide_env = true,
+        value_parser = whole_number, allow_negative_numbers = true
+    )]
+    cores: u32,
+    /// What runs the workers: threads or processes
+    #[arg(long, value_name = "ENGINE", help_heading = "Workers", default_value_t = EngineKind::Processes, env = "PEERWREN_ENGINE", hide_env = true)]
+    engine: EngineKind,
+    /// Memory of each worker, such as 512MiB or 2GiB [default: 80% of what is available / workers]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        help_heading = "Workers",
+        env = "PEERWREN_MEMORY",
+        hide_env = true,
+        allow_negative_numbers = true
+    )]
+    memory: Option<ByteSize>,
+    /// How tasks are placed: locality, owner, fifo or random
+    #[arg(long, value_name = "POLICY", help_heading = "Workers", default_value_t = Policy::Locality, env = "PEERWREN_POLICY", hide_env = true)]
+    policy: Policy,
+
+    /// How blocks move: peer (cache, then peers, then store), cache (cache, then store) or store
+    #[arg(long, value_name = "HOW", help_heading = "Blocks", default_value_t = Exchange::Peer, env = "PEERWREN_EXCHANGE", hide_env = true)]
+    exchange: Exchange,
+    /// Which blocks outlive the loss of a worker: outputs or all; others are computed again
+    #[arg(long, value_name = "WHICH", help_heading = "Blocks", default_value_t = Durability::Outputs, env = "PEERWREN_DURABILITY", hide_env = true)]
+    durability: Durability,
+    /// Where blocks go that leave a worker: a folder, or memory (engine threads) [default: a temporary folder]
+    #[arg(
+        long,
+        value_name = "STORE",
+        help_heading = "Blocks",
+        env = "PEERWREN_STORE",
+        hide_env = true
+    )]
+    store: Option<StoreChoice>,
+    /// Loads inputs into the workers' caches before the factorization is timed
+    #[arg(long, help_heading = "Blocks", env = "PEERWREN_PRELOAD", hide_env = true, value_parser = FalseyValueParser::new())]
+    preload: bool,
+
+    /// Writes the report of the run, in bytes and seconds
+    #[arg(
+        long,
+        value_name = "FILE.json",
+        help_heading = "Output",
+        env = "PEERWREN_REPORT",
+        hide_env = true
+    )]
+    pub(crate) report: Option<PathBuf>,
+
+    #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_TRACE")]
+    trace: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_PLAN")]
+    plan: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_CALIBRATION")]
+    calibration: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// The options as the library takes them.
+    pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
+        let later = [
+            ("trace", &self.trace),
+            ("plan", &self.plan),
+            ("calibration", &self.calibration),
+        ];
+        for (name, value) in later {
+            if value.is_some() {
+                return Err(Failure::usage(format!("--{name} is not in this version")));
+            }
+        }
+        Ok(RunOptions {
+            block: self.block,
+            ib: self.ib,
+            tree: self.tree,
+            workers: self.workers,
+            cores: self.cores,
+            engine: self.engine,
+            exchange: self.exchange,
+            policy: self.policy,
+            durability: self.durability,
+            store: self.store.clone().unwrap_or_default(),
+            memory: self.memory.map(|size| size.0),
+            preload: self.preload,
+        })
+    }
+}
+
+fn whole_number(text: &str) -> Result<u32, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a whole number below 2^32")
+}
+
+/// Reads the arguments, the program's name first.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments)
+}
+
+/// The one line of a usage error.
+pub(crate) fn explain(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::Usage(format!(
+            "expected a subcommand; {THIS_VERSION_HAS}; try --help"
+        ));
+    }
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        return unknown_command(name);
+    }
+    let text = error.render().to_string();
+    let mut line = String::new();
+    let told = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    for part in told.map(str::trim).filter(|part| !part.is_empty()) {
+        if !line.is_empty() {
+            line.push_str(if line.ends_with(':') { " " } else { "; " });
+        }
+        line.push_str(part);
+    }
+    Failure::Usage(line.strip_prefix("error: ").unwrap_or(&line).to_owned())
+}
+
+/// What a word means that is no subcommand of this version.
+pub(crate) fn unknown_command(name: &str) -> Failure {
+    Failure::Usage(if LATER_COMMANDS.contains(&name) {
+        format!("`peerwren {name}` is not in this version; {THIS_VERSION_HAS}")
+    } else {
+        format!(
+            "`{}` is no subcommand; {THIS_VERSION_HAS}",
+            name.escape_debug()
+        )
+    })
+}

@@ -1,0 +1,101 @@
+//! `peerwren qr`: checks everything that can be checked, then runs.
+
+use std::path::Path;
+use std::time::Instant;
+
+use peerwren::RunError;
+use peerwren::linalg::{QrOutcome, QrRequest, qr};
+use peerwren::matrix::{MatrixSource, check_writable, same_file};
+use peerwren::options::MachineFacts;
+use peerwren::report::{ProgressBar, Report, summarize};
+
+use crate::args::{Common, LogLevel, QrArgs};
+use crate::failure::Failure;
+use crate::interrupt;
+
+/// Runs the factorization that the arguments describe.
+pub(crate) fn run(arguments: QrArgs, common: &Common, started: Instant) -> Result<(), Failure> {
+    let request = check(&arguments)?;
+    let checked_s = started.elapsed().as_secs_f64();
+    // Log lines of a talkative level and a bar would write over each other.
+    let talkative = !matches!(common.log, LogLevel::Off | LogLevel::Error | LogLevel::Warn);
+    let bar = ProgressBar::new(common.quiet || talkative);
+    let outcome = qr(request, &mut |progress| bar.update(progress));
+    bar.clear();
+    let QrOutcome { mut report, files } = outcome.map_err(explain)?;
+    report.plan.input = arguments.input;
+    report.startup_s += checked_s;
+    report.wall_s = started.elapsed().as_secs_f64();
+    if let Some(path) = &arguments.run.report {
+        report.write(path).map_err(Failure::run)?;
+    }
+    if common.quiet {
+        Ok(())
+    } else {
+        crate::print(summarize(&report, &files).to_string().as_bytes())
+    }
+}
+
+/// Finds all that is wrong before any work, cheap checks first.
+fn check(arguments: &QrArgs) -> Result<QrRequest, Failure> {
+    let options = arguments.run.options()?;
+    let source = MatrixSource::parse(&arguments.input).map_err(Failure::usage)?;
+    let (m, n) = source.shape();
+    let options = options
+        .resolve(m, n, &MachineFacts::read())
+        .map_err(Failure::usage)?;
+    let results = &arguments.results;
+    check_files(arguments, source.path())?;
+    source.validate().map_err(Failure::usage)?;
+    Ok(QrRequest {
+        source,
+        options,
+        q: results.q.clone(),
+        r: results.r.clone(),
+        check: results.check,
+        interrupt: interrupt::on_signals()?,
+    })
+}
+
+/// Every file of the run can be written, and no two are one.
+fn check_files(arguments: &QrArgs, input: Option<&Path>) -> Result<(), Failure> {
+    let (q, r, report) = (
+        &arguments.results.q,
+        &arguments.results.r,
+        &arguments.run.report,
+    );
+    let input: Vec<_> = input.into_iter().collect();
+    for path in [q, r].into_iter().flatten() {
+        check_writable(path, &input).map_err(Failure::usage)?;
+    }
+    if let Some(path) = report {
+        Report::check_writable(path).map_err(Failure::usage)?;
+    }
+    let named = [
+        ("the input", input.first().copied()),
+        ("--q", q.as_deref()),
+        ("--r", r.as_deref()),
+        ("--report", report.as_deref()),
+    ];
+    for (place, (one, path)) in named.iter().enumerate() {
+        for (other, second) in &named[place + 1..] {
+            if let (Some(path), Some(second)) = (path, second)
+                && same_file(path, second)
+            {
+                let path = second.display();
+                return Err(Failure::usage(format!(
+                    "{one} and {other} are both {path}; name two files"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A run that could never have worked is the user's to correct; all else is a failed run.
+fn explain(error: RunError) -> Failure {
+    match error {
+        RunError::Usage(_) => Failure::usage(error),
+        _ => Failure::run(error),
+    }
+}

@@ -1,0 +1,284 @@
+//! The messages between a coordinator and its workers. Data only: what they mean is decided in
+//! [`crate::machine`], what carries them in `peerwren_transports`.
+#![allow(missing_docs, reason = "the archived variants that rkyv derives cannot be documented")]
+
+use std::fmt;
+
+use peerwren_transports::block::{BlockKey, Digest};
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::machine::{LeaseId, WorkerId};
+use crate::options::{Durability, Exchange};
+use crate::plan::{PlanSpec, TaskId};
+
+/// Longest message: a plan (programs of some kB) or an assignment with 8 inputs of 4,096 holders
+/// (8 x 4,096 x 4 B = 128 KiB) or 65,536 keys of 56 B (3.5 MiB), with room.
+pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
+
+/// What a coordinator tells a worker.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum ToWorker {
+    /// The run that the worker has joined.
+    Welcome {
+        /// What to run.
+        plan: PlanSpec,
+        /// How to run it.
+        settings: WorkerSettings,
+    },
+    /// Workers that came and went.
+    Peers {
+        /// Whom blocks can be asked of, and where.
+        joined: Vec<Peer>,
+        /// Whom no longer.
+        left: Vec<WorkerId>,
+    },
+    /// A task to run under a lease.
+    Assign(Assignment),
+    /// Inputs to read into the cache before the first task.
+    Preload {
+        /// Their keys.
+        keys: Vec<BlockKey>,
+    },
+    /// Blocks that no unfinished task reads.
+    Dead {
+        /// Their keys.
+        keys: Vec<BlockKey>,
+    },
+    /// The run is over.
+    Stop,
+}
+
+/// How a worker is to work.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct WorkerSettings {
+    /// Where blocks may come from.
+    pub exchange: Exchange,
+    /// Which blocks are written through.
+    pub durability: Durability,
+    /// Bytes that the worker's blocks and scratch may take.
+    pub memory_bytes: u64,
+    /// Compute threads.
+    pub cores: u32,
+}
+
+/// Where a worker listens.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Peer {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Its UDP address, as text.
+    pub address: String,
+}
+
+/// A task, the right to finish it, and where its inputs are.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// The right.
+    pub lease: LeaseId,
+    /// The task.
+    pub task: TaskId,
+    /// One hint for each distinct present input that a task made.
+    pub inputs: Vec<InputHint>,
+    /// Blocks that no unfinished task reads, known since the last message.
+    pub dead: Vec<BlockKey>,
+}
+
+/// What the directory knows of a block.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct InputHint {
+    /// The block.
+    pub key: BlockKey,
+    /// What its bytes must hash to.
+    pub digest: Digest,
+    /// Who has it, best first.
+    pub holders: Vec<WorkerId>,
+    /// Whether the store has it.
+    pub durable: bool,
+}
+
+/// What a worker tells its coordinator.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum FromWorker {
+    /// The first message.
+    Hello {
+        /// The worker's version of this crate.
+        version: String,
+        /// Where peers reach it.
+        address: String,
+        /// Digest of the kernel self-test.
+        fingerprint: Digest,
+        /// Name and version of every kernel it has.
+        kernels: Vec<(String, u32)>,
+        /// The CPU as a person would name it.
+        cpu: String,
+    },
+    /// A task is finished and its outputs are cached, or durable.
+    Done {
+        /// The right under which it ran.
+        lease: LeaseId,
+        /// The outputs.
+        made: Vec<Made>,
+        /// Blocks that left the cache since the last message.
+        dropped: Vec<BlockKey>,
+        /// Nanoseconds in the kernel.
+        compute_ns: u64,
+        /// All that the worker has counted so far.
+        tally: Tally,
+    },
+    /// A kernel refused its inputs: the run cannot succeed.
+    Failed {
+        /// The right under which it ran.
+        lease: LeaseId,
+        /// One sentence.
+        error: String,
+    },
+    /// Inputs that could not be had: the lease is given back.
+    Missing {
+        /// The right that is given back.
+        lease: LeaseId,
+        /// Each block and the workers that did not deliver it.
+        blocks: Vec<(BlockKey, Vec<WorkerId>)>,
+    },
+    /// Blocks that the store has now.
+    Durable {
+        /// Their keys.
+        keys: Vec<BlockKey>,
+        /// All that the worker has counted so far.
+        tally: Tally,
+    },
+    /// The preload is done, as far as memory goes.
+    Preloaded {
+        /// What is in the cache.
+        keys: Vec<BlockKey>,
+        /// All that the worker has counted so far.
+        tally: Tally,
+    },
+    /// A sign of life.
+    Alive {
+        /// Blocks that left the cache since the last message.
+        dropped: Vec<BlockKey>,
+        /// All that the worker has counted so far.
+        tally: Tally,
+    },
+    /// The worker cannot go on, and neither can the run: a full disk, an input that is gone.
+    Broken {
+        /// One sentence.
+        error: String,
+    },
+}
+
+/// A block that a task made.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Made {
+    /// The block.
+    pub key: BlockKey,
+    /// What its bytes hash to.
+    pub digest: Digest,
+    /// Whether the store has it already.
+    pub durable: bool,
+}
+
+/// What a worker counts, from its start on. Bytes are payload.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tasks finished.
+    pub tasks: u64,
+    /// Nanoseconds in kernels, over all threads.
+    pub compute_ns: u64,
+    /// Bytes read from the store, inputs included.
+    pub store_read: u64,
+    /// Bytes written to the store, results included.
+    pub store_written: u64,
+    /// Bytes received from other workers.
+    pub peer: u64,
+    /// Bytes of inputs found in the cache.
+    pub cache_hit: u64,
+    /// Bytes of the run's inputs read.
+    pub inputs_read: u64,
+    /// Bytes of results written.
+    pub outputs_written: u64,
+    /// Reads of the store.
+    pub store_get: u64,
+    /// Writes to the store.
+    pub store_put: u64,
+    /// Blocks received from other workers.
+    pub peer_get: u64,
+    /// Blocks asked of other workers in vain.
+    pub peer_failed: u64,
+    /// Bytes that blocks and scratch take now.
+    pub cache_bytes: u64,
+    /// The most that they ever took.
+    pub cache_bytes_peak: u64,
+}
+
+impl Tally {
+    /// The sum of two workers' counts; the peak is the larger one.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        self.each(other, u64::saturating_add)
+    }
+
+    /// What was counted since `earlier`; the peak is that of all the time.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.each(earlier, u64::saturating_sub)
+    }
+
+    fn each(&self, other: &Self, of: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            tasks: of(self.tasks, other.tasks),
+            compute_ns: of(self.compute_ns, other.compute_ns),
+            store_read: of(self.store_read, other.store_read),
+            store_written: of(self.store_written, other.store_written),
+            peer: of(self.peer, other.peer),
+            cache_hit: of(self.cache_hit, other.cache_hit),
+            inputs_read: of(self.inputs_read, other.inputs_read),
+            outputs_written: of(self.outputs_written, other.outputs_written),
+            store_get: of(self.store_get, other.store_get),
+            store_put: of(self.store_put, other.store_put),
+            peer_get: of(self.peer_get, other.peer_get),
+            peer_failed: of(self.peer_failed, other.peer_failed),
+            cache_bytes: self.cache_bytes,
+            cache_bytes_peak: self.cache_bytes_peak.max(other.cache_bytes_peak),
+        }
+    }
+}
+
+/// Why bytes are not a message.
+#[derive(Debug, thiserror::Error)]
+#[error("a control message is malformed: {0}")]
+pub struct MessageError(String);
+
+/// Encodes a message.
+pub fn encode<M>(message: &M) -> Vec<u8>
+where
+    M: for<'a> Serialize<
+            rkyv::api::high::HighSerializer<
+                rkyv::util::AlignedVec,
+                rkyv::ser::allocator::ArenaHandle<'a>,
+                rkyv::rancor::Error,
+            >,
+        >,
+{
+    rkyv::to_bytes::<rkyv::rancor::Error>(message)
+        .expect("messages hold plain data, which always serialises")
+        .to_vec()
+}
+
+/// Decodes and validates what a worker sent.
+pub fn decode_from_worker(bytes: &[u8]) -> Result<FromWorker, MessageError> {
+    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(bytes.len());
+    aligned.extend_from_slice(bytes);
+    rkyv::from_bytes::<FromWorker, rkyv::rancor::Error>(&aligned).map_err(malformed)
+}
+
+/// Decodes and validates what a coordinator sent.
+pub fn decode_to_worker(bytes: &[u8]) -> Result<ToWorker, MessageError> {
+    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(bytes.len());
+    aligned.extend_from_slice(bytes);
+    rkyv::from_bytes::<ToWorker, rkyv::rancor::Error>(&aligned).map_err(malformed)
+}
+
+fn malformed(error: impl fmt::Display) -> MessageError {
+    MessageError(error.to_string())
+}

@@ -1,0 +1,207 @@
+//! Counts the blocks that a program moves, without running it: through the object store, and
+//! between workers that keep what they have. Never schedules; a run does a little worse than the
+//! strict owners counted here, since it trades bytes for time.
+
+use std::ops::AddAssign;
+
+use peerwren_kernels::tile::{Kind, Shape};
+
+use crate::lambdapack::{Bound, Task, TaskError, Tile};
+
+/// Blocks moved, and how much they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    /// How many blocks.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The same in tiles: see [`tile_weight`].
+    pub tiles: f64,
+}
+
+impl Traffic {
+    fn add(&mut self, shape: Shape, times: u64) {
+        self.blocks += times;
+        self.bytes += times * shape.bytes() as u64;
+        self.tiles += times as f64 * tile_weight(shape.kind);
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.blocks += other.blocks;
+        self.bytes += other.bytes;
+        self.tiles += other.tiles;
+    }
+}
+
+/// The part of a full tile that a tile of this kind is, whatever its size: triangles and unit
+/// trapezoids half, compact WY factors 0.06 (ib = 32 of nb = 512, about), indices nothing.
+pub fn tile_weight(kind: Kind) -> f64 {
+    match kind {
+        Kind::Full => 1.0,
+        Kind::Unit | Kind::Upper | Kind::Lower => 0.5,
+        Kind::Tfac => 0.06,
+        Kind::Index => 0.0,
+    }
+}
+
+/// What goes through the object store when every task reads its inputs from it and writes its
+/// outputs to it: numpywren's way, no cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StoreTraffic {
+    /// Inputs of tasks, the program's own among them.
+    pub read: Traffic,
+    /// Outputs of tasks.
+    pub written: Traffic,
+}
+
+/// Counts [`StoreTraffic`], task by task.
+///
+/// # Errors
+///
+/// Where a task or a shape has no value.
+pub fn store_traffic(bound: &Bound) -> Result<StoreTraffic, TaskError> {
+    let mut traffic = StoreTraffic::default();
+    for task in bound.tasks() {
+        for tile in bound.inputs(task)?.present() {
+            traffic.read.add(bound.shape(tile)?, 1);
+        }
+        for tile in bound.outputs(task)?.present() {
+            traffic.written.add(bound.shape(tile)?, 1);
+        }
+    }
+    Ok(traffic)
+}
+
+/// Counts what crosses between `workers` when each task runs at its home rank modulo `workers`
+/// and a worker keeps every block it has made or fetched: each block goes once to each other worker
+/// that reads it.
+///
+/// `input_at` says which worker has an input of the program; `None` counts nothing for it (every
+/// worker loads its own from the store). A task without a home runs at rank 0.
+///
+/// # Errors
+///
+/// Where a task or a shape has no value.
+pub fn owner_traffic(
+    bound: &Bound,
+    workers: u32,
+    input_at: impl Fn(Tile) -> Option<u32>,
+) -> Result<Traffic, TaskError> {
+    let workers = i64::from(workers.max(1));
+    let place = |task: Task| bound.home(task).unwrap_or(0).rem_euclid(workers);
+    let mut traffic = Traffic::default();
+    let (mut readers, mut places) = (Vec::new(), Vec::new());
+    let mut send = |tile: Tile, from: i64| -> Result<(), TaskError> {
+        readers.clear();
+        bound.readers(tile, &mut readers);
+        places.clear();
+        places.extend(readers.iter().map(|reader| place(*reader)).filter(|to| *to != from));
+        places.sort_unstable();
+        places.dedup();
+        if !places.is_empty() {
+            traffic.add(bound.shape(tile)?, places.len() as u64);
+        }
+        Ok(())
+    };
+    for tile in bound.input_tiles() {
+        if let Some(from) = input_at(tile) {
+            send(tile, i64::from(from))?;
+        }
+    }
+    for task in bound.tasks() {
+        let from = place(task);
+        for tile in bound.outputs(task)?.present() {
+            send(tile, from)?;
+        }
+    }
+    Ok(traffic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lambdapack::Program;
+
+    /// qr_grid on square tiles; `cyclic` deals rows and columns cyclically instead of snake-wise.
+    fn qr(tiles: i64, options: &str, cyclic: bool) -> Bound {
+        let mut domains = Program::shipped("row_domains").expect("shipped").to_owned();
+        if cyclic {
+            for (name, body) in [
+                ("snake(i, p)", "i % p"),
+                ("flip(k, w)", "w"),
+                ("dom(k, s)", "(k + s) % P"),
+                ("slot(k, d)", "(d - k) % P"),
+                ("heads(k)", "min(P, mt - k)"),
+            ] {
+                let start = domains.find(&format!("def {name}")).expect("a definition");
+                let end = start + domains[start + 1..].find("\ndef").map_or(0, |at| at + 1);
+                domains.replace_range(start..end, &format!("def {name} = {body}"));
+            }
+        }
+        let source = Program::shipped("qr_grid").expect("shipped");
+        let program = Program::parse_with("qr_grid.lp", source, &[("row_domains.lp", &domains)]);
+        let text = format!("m={0} n={0} nb=8 ib=1 {options}", 8 * tiles);
+        let params = text.split_whitespace().filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        match program.and_then(|program| program.bind(&params.collect())) {
+            Ok(bound) => bound,
+            Err(error) => panic!("{}", error.render()),
+        }
+    }
+
+    fn peers(tiles: i64, options: &str, workers: u32, cyclic: bool) -> i64 {
+        owner_traffic(&qr(tiles, options, cyclic), workers, |_| None).expect("a sound program").tiles.round() as i64
+    }
+
+    /// The table of the design: tiles that cross, T counted as 0.06 tile, triangles as half.
+    #[test]
+    fn the_store_moves_what_the_flat_tree_reads_and_writes() {
+        for (tiles, expected) in [(16, 6_982.0), (32, 55_559.0)] {
+            let traffic = store_traffic(&qr(tiles, "P=1", false)).expect("a sound program");
+            assert_eq!((traffic.read.tiles + traffic.written.tiles).round(), expected, "{tiles} tiles");
+        }
+    }
+
+    #[test]
+    fn flat_and_binary_trees_move_as_much_as_the_matrix_many_times() {
+        let flat = "P=1 HP=2 HQ=2";
+        assert_eq!(peers(16, flat, 4, true), 1_436);
+        assert_eq!(peers(32, flat, 4, true), 11_207);
+        assert_eq!(peers(32, "P=1 HP=4 HQ=4", 16, true), 12_287);
+        assert_eq!(peers(16, "P=16 bin=1 HP=2 HQ=2", 4, true), 1_509);
+        assert_eq!(peers(32, "P=32 bin=1 HP=2 HQ=2", 4, true), 11_499);
+        assert_eq!(peers(32, "P=32 bin=1 HP=4 HQ=4", 16, true), 15_369);
+    }
+
+    #[test]
+    fn the_grid_tree_moves_little() {
+        for cyclic in [false, true] {
+            assert_eq!(peers(16, "P=2 Q=2 bin=1", 4, cyclic), 264);
+            assert_eq!(peers(32, "P=2 Q=2 bin=1", 4, cyclic), 1_056);
+            assert_eq!(peers(16, "P=4 Q=4 bin=1", 16, cyclic), 909);
+            assert_eq!(peers(32, "P=4 Q=4 bin=1", 16, cyclic), 3_676);
+        }
+        // A chain over the heads is better still, and rotation costs nothing.
+        for rot in ["rot=0", "rot=1"] {
+            assert_eq!(peers(16, &format!("P=4 Q=4 {rot}"), 16, false), 785);
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_shapes() {
+        // 2 x 1 tiles of 8 x 8 on two ranks: the one tile that crosses is the triangle of row 1.
+        let source = Program::shipped("qr_grid").expect("shipped");
+        let program = Program::parse("qr_grid.lp", source).expect("a sound program");
+        let params = [("m", 16), ("n", 8), ("nb", 8), ("ib", 4), ("P", 2)];
+        let bound = program.bind(&params.map(|(name, value)| (name.to_owned(), value)).into()).expect("bound");
+        let traffic = owner_traffic(&bound, 2, |_| None).expect("a sound program");
+        assert_eq!(traffic, Traffic { blocks: 1, bytes: 36 * 8, tiles: 0.5 });
+        // With all inputs at rank 0, row 1's tile crosses too.
+        let traffic = owner_traffic(&bound, 2, |_| Some(0)).expect("a sound program");
+        assert_eq!(traffic.bytes, (36 + 64) * 8);
+    }
+}

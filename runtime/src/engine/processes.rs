@@ -1,0 +1,249 @@
+//! Workers as child processes of the driver. A child gets its ticket, secrets included, through its
+//! standard input, and ends when that closes: no orphan outlives the driver, whatever ends it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use peerwren_kernels::op::KernelSet;
+use peerwren_transports::identity::NodeIdentity;
+use peerwren_transports::store::{BlockStore, FileStore};
+use rkyv::{Archive, Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tracing::level_filters::LevelFilter;
+
+use crate::actors::worker::{Joining, work};
+use crate::machine::WorkerId;
+
+/// Set in a worker's environment; what it holds is the version of the ticket.
+pub(crate) const WORKER_VARIABLE: &str = "PEERWREN_WORKER_PROCESS";
+/// Version of [`Ticket`].
+pub(crate) const TICKET_VERSION: &str = "1";
+/// Longest ticket: an identity of a few kB and a path.
+pub(crate) const TICKET_BYTES_MAX: usize = 64 << 10;
+/// How long workers that were told to stop may take.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a child must know to join.
+#[derive(Archive, Serialize, Deserialize)]
+pub(crate) struct Ticket {
+    pub(crate) worker: WorkerId,
+    pub(crate) coordinator: String,
+    pub(crate) identity_pem: String,
+    pub(crate) store: String,
+    /// Whether the store's folder goes when the driver does.
+    pub(crate) store_is_temporary: bool,
+    pub(crate) block_bytes_max: u64,
+    pub(crate) log: String,
+}
+
+/// The engine `processes`.
+pub(crate) struct Processes {
+    executable: PathBuf,
+    coordinator: SocketAddr,
+    store: PathBuf,
+    store_is_temporary: bool,
+    block_bytes_max: u64,
+    running: BTreeMap<WorkerId, Running>,
+}
+
+struct Running {
+    kill: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Processes {
+    pub(crate) fn new(
+        executable: PathBuf,
+        coordinator: SocketAddr,
+        store: PathBuf,
+        store_is_temporary: bool,
+        block_bytes_max: u64,
+    ) -> Self {
+        let running = BTreeMap::new();
+        Self { executable, coordinator, store, store_is_temporary, block_bytes_max, running }
+    }
+
+    pub(crate) fn start(
+        &mut self,
+        worker: WorkerId,
+        identity: &NodeIdentity,
+    ) -> Result<oneshot::Receiver<()>, String> {
+        let store = self.store.to_str().ok_or_else(|| {
+            format!("the store's folder {} is not valid UTF-8", self.store.display())
+        })?;
+        let ticket = Ticket {
+            worker,
+            coordinator: self.coordinator.to_string(),
+            identity_pem: identity.to_pem(),
+            store: store.to_owned(),
+            store_is_temporary: self.store_is_temporary,
+            block_bytes_max: self.block_bytes_max,
+            log: tracing::level_filters::LevelFilter::current().to_string(),
+        };
+        let child = Command::new(&self.executable)
+            .env(WORKER_VARIABLE, TICKET_VERSION)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // Ctrl-C on the terminal is the driver's to handle.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| {
+                format!("cannot start a worker from {}: {error}", self.executable.display())
+            })?;
+        tracing::debug!(%worker, pid = child.id(), "started");
+        let (kill, killed) = oneshot::channel();
+        let (finished, ended) = oneshot::channel();
+        let (gone, watched) = oneshot::channel();
+        self.running.insert(worker, Running { kill, ended });
+        actix::spawn(async move {
+            watch(child, crate::control::encode(&ticket), worker, killed).await;
+            // Nobody listens any more once the run is over.
+            let _ = gone.send(());
+            let _ = finished.send(());
+        });
+        Ok(watched)
+    }
+
+    pub(crate) fn end(&mut self, worker: WorkerId) {
+        if let Some(running) = self.running.remove(&worker) {
+            let _ = running.kill.send(());
+        }
+    }
+
+    pub(crate) fn end_all(&mut self) -> impl Future<Output = ()> + 'static {
+        let running = std::mem::take(&mut self.running);
+        async move {
+            let deadline = tokio::time::Instant::now() + GRACE;
+            for (_, mut running) in running {
+                if tokio::time::timeout_at(deadline, &mut running.ended).await.is_err() {
+                    let _ = running.kill.send(());
+                    let _ = running.ended.await;
+                }
+            }
+        }
+    }
+}
+
+/// Feeds a child its ticket, forwards what it says, and waits for its end or for the order to kill.
+async fn watch(mut child: Child, ticket: Vec<u8>, worker: WorkerId, killed: oneshot::Receiver<()>) {
+    let mut stdin = child.stdin.take();
+    if let Some(stdin) = &mut stdin {
+        let length = u32::try_from(ticket.len()).unwrap_or(0).to_le_bytes();
+        for part in [&length[..], &ticket] {
+            if let Err(error) = stdin.write_all(part).await {
+                tracing::warn!(%worker, %error, "took no ticket");
+            }
+        }
+    }
+    if let Some(stderr) = child.stderr.take() {
+        actix::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let line = format!("[{worker}] {line}\n");
+                // A closed standard error is no reason to stop computing.
+                let _ = std::io::stderr().write_all(line.as_bytes());
+            }
+        });
+    }
+    let status = tokio::select! {
+        status = child.wait() => status,
+        order = killed => {
+            if order.is_ok() {
+                // It may have ended in the meantime.
+                let _ = child.start_kill();
+            }
+            child.wait().await
+        }
+    };
+    drop(stdin);
+    match status {
+        Ok(status) if status.success() => tracing::debug!(%worker, "ended"),
+        Ok(status) => tracing::warn!(%worker, %status, "ended"),
+        Err(error) => tracing::warn!(%worker, %error, "cannot be waited for"),
+    }
+}
+
+/// The whole life of a worker process; returns its exit status.
+pub(crate) fn be_worker(version: &OsStr, kernels: KernelSet) -> i32 {
+    match join(version, kernels) {
+        Ok(()) => 0,
+        Err(error) => {
+            // The driver reads this line and shows it under the worker's name.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            1
+        }
+    }
+}
+
+fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
+    if version != TICKET_VERSION {
+        return Err(format!(
+            "{WORKER_VARIABLE} is {}; this executable's version is {TICKET_VERSION}: driver and worker \
+             must be of one version of peerwren",
+            version.display()
+        ));
+    }
+    let ticket = read_ticket()?;
+    let level = ticket.log.parse::<LevelFilter>().unwrap_or(LevelFilter::WARN);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .init();
+    let store_folder = PathBuf::from(&ticket.store);
+    end_with_driver(ticket.store_is_temporary.then(|| store_folder.clone()))?;
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let joining = Joining {
+        coordinator: ticket.coordinator.parse().map_err(|_| "the ticket's address is none".to_owned())?,
+        identity: NodeIdentity::from_pem(&ticket.identity_pem).map_err(|error| said(&error))?,
+        store: BlockStore::File(FileStore::open(&store_folder).map_err(|error| said(&error))?),
+        kernels,
+        block_bytes_max: usize::try_from(ticket.block_bytes_max).unwrap_or(usize::MAX),
+    };
+    // Kept, never used: this worker is ended by its driver or by its standard input.
+    let (_never, cancelled) = oneshot::channel();
+    let system = actix::System::with_tokio_rt(crate::run::runtime);
+    system.block_on(work(joining, cancelled)).map_err(|error| error.to_string())
+}
+
+fn read_ticket() -> Result<Ticket, String> {
+    let mut stdin = std::io::stdin().lock();
+    let mut length = [0; 4];
+    let short = |error: std::io::Error| format!("no ticket on standard input: {error}");
+    stdin.read_exact(&mut length).map_err(short)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > TICKET_BYTES_MAX {
+        return Err(format!("a ticket of {length} bytes; at most {TICKET_BYTES_MAX} are possible"));
+    }
+    let mut bytes = vec![0; length];
+    stdin.read_exact(&mut bytes).map_err(short)?;
+    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(length);
+    aligned.extend_from_slice(&bytes);
+    rkyv::from_bytes::<Ticket, rkyv::rancor::Error>(&aligned)
+        .map_err(|error| format!("the ticket on standard input is malformed: {error}"))
+}
+
+/// Ends this process as soon as its standard input closes, whatever it is doing.
+fn end_with_driver(temporary_store: Option<PathBuf>) -> Result<(), String> {
+    let wait = move || {
+        let mut rest = [0; 64];
+        while matches!(std::io::stdin().read(&mut rest), Ok(n) if n > 0) {}
+        if let Some(folder) = temporary_store {
+            crate::run::remove_store(&folder);
+        }
+        std::process::exit(1);
+    };
+    let thread = std::thread::Builder::new().name("driver-watch".to_owned()).spawn(wait);
+    thread.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
+}

@@ -1,0 +1,40 @@
+//! LAmbdaPACK: small programs over tiles, and who depends on whom in them.
+//!
+//! A [`Program`] is text (`*.lp`): declared tiles and loops of kernel calls on indexed tiles. Bound
+//! to parameters it becomes a [`Bound`], which answers what a task reads and writes and which tasks
+//! come before and after it, from the index expressions: the program is never unrolled. Knows
+//! nothing of workers, bytes or any one algorithm.
+//!
+//! ```text
+//! lexer, parser -> ast -> resolve, expr, statements -> model        Program
+//! model + parameters -> bind (fold, planner) -> bound               Bound
+//! code, interval, query, walk, operands                             what Bound answers with
+//! check                                                             small models, unrolled
+//! ```
+
+mod ast;
+mod bind;
+mod bound;
+mod check;
+mod code;
+mod error;
+mod expr;
+mod fold;
+mod interval;
+mod lexer;
+mod model;
+mod operands;
+mod parser;
+mod planner;
+mod program;
+mod query;
+mod resolve;
+mod statements;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use bound::{Bound, InputFamily, ResultTile, Slots, Task, Tile};
+pub use error::{Diagnosis, ProgramError, TaskError};
+pub use program::Program;

@@ -1,0 +1,104 @@
+//! Programs as text: reading them, and those that are shipped.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::bind;
+use super::bound::Bound;
+use super::error::{ProgramError, SourceFile, Sources};
+use super::model::Model;
+use super::parser;
+use super::resolve;
+
+/// The programs, and what they include, by file name.
+const SHIPPED: [(&str, &str); 6] = [
+    ("apply_q.lp", include_str!("programs/apply_q.lp")),
+    ("apply_q_numpywren.lp", include_str!("programs/apply_q_numpywren.lp")),
+    ("check_qr.lp", include_str!("programs/check_qr.lp")),
+    ("qr_grid.lp", include_str!("programs/qr_grid.lp")),
+    ("qr_numpywren.lp", include_str!("programs/qr_numpywren.lp")),
+    ("row_domains.lp", include_str!("programs/row_domains.lp")),
+];
+
+/// A program whose names are checked, before its parameters are known. A clone shares everything.
+#[derive(Clone)]
+pub struct Program {
+    model: Arc<Model>,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "program {}", self.name())
+    }
+}
+
+impl Program {
+    /// Reads a program; `include` finds the shipped files.
+    ///
+    /// `file_name` is what errors show.
+    pub fn parse(file_name: &str, source: &str) -> Result<Program, ProgramError> {
+        Self::parse_with(file_name, source, &[])
+    }
+
+    /// Reads a program; `include` finds the files given here by name, then the shipped ones.
+    pub fn parse_with(
+        file_name: &str,
+        source: &str,
+        files: &[(&str, &str)],
+    ) -> Result<Program, ProgramError> {
+        let mut sources = Sources { files: vec![parser::source(file_name, source)] };
+        let find = |wanted: &str| -> Option<SourceFile> {
+            let (name, text) = files.iter().chain(&SHIPPED).find(|(name, _)| *name == wanted)?;
+            Some(parser::source(name, text))
+        };
+        let file = parser::parse(&mut sources, &find)?;
+        Ok(Program { model: Arc::new(resolve::resolve(sources, &file)?) })
+    }
+
+    /// The text of a shipped program, by its name without `.lp`.
+    pub fn shipped(name: &str) -> Option<&'static str> {
+        let file = format!("{name}.lp");
+        SHIPPED.iter().find(|(shipped, _)| *shipped == file).map(|(_, text)| *text)
+    }
+
+    /// The name in the program's first line.
+    pub fn name(&self) -> &str {
+        &self.model.name
+    }
+
+    /// The program's text, without what it includes.
+    pub fn source(&self) -> &str {
+        &self.model.sources.files[0].text
+    }
+
+    /// Every file that the program was read from, itself first: name and text.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.model.sources.files.iter().map(|file| (file.name.as_str(), &*file.text))
+    }
+
+    /// The parameters' names, and whether each has a default.
+    pub fn params(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.model.params.iter().map(|param| (param.name.as_str(), param.default.is_some()))
+    }
+
+    /// The tile families: name, number of indices, whether it is an input.
+    pub fn families(&self) -> impl Iterator<Item = (&str, usize, bool)> {
+        self.model.families.iter().map(|f| (f.name.as_str(), f.indices.len(), f.input.is_some()))
+    }
+
+    /// The kernels that the statements call, in the order of the text.
+    pub fn kernels(&self) -> impl Iterator<Item = &str> {
+        self.model.tasks.iter().map(|task| task.kernel.as_str())
+    }
+
+    /// Gives the parameters their values.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::Parameters`] where one is missing, unknown or refused by the program,
+    /// [`ProgramError::Text`] where a loop or an output has no value.
+    pub fn bind(&self, params: &BTreeMap<String, i64>) -> Result<Bound, ProgramError> {
+        bind::bind(&self.model, params)
+    }
+}

@@ -1,0 +1,97 @@
+//! Puts result tiles together: into a file, one tile in memory at a time, or into a number. Also
+//! turns what workers counted into the report's figures.
+
+use std::path::PathBuf;
+
+use peerwren_kernels::tile::TileRef;
+
+use crate::machine::scheduler::PhaseFigures;
+use crate::matrix::NpyWriter;
+use crate::report::{ByteCounts, PhaseStats, RequestCounts, WorkerStats};
+use crate::run::{Results, RunError};
+
+/// An output of a phase that becomes a file.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) phase: usize,
+    pub(super) output: &'static str,
+    pub(super) path: PathBuf,
+    pub(super) rows: u64,
+    pub(super) cols: u64,
+    pub(super) block: u32,
+}
+
+/// Writes an output as `.npy`, whole or not at all; tiles that the output does not have are zero.
+pub(super) async fn write_npy(results: &Results<'_>, wanted: &Wanted) -> Result<(), RunError> {
+    let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
+    let writer = NpyWriter::create(&wanted.path, wanted.rows, wanted.cols).map_err(|e| failed(&e))?;
+    let mut dense = Vec::new();
+    for (at, key) in results.plan.output(wanted.phase, wanted.output) {
+        let shape = results.plan.shape(&key);
+        let block = results.block(&key).await?;
+        let (rows, cols) = (shape.rows as usize, shape.cols as usize);
+        dense.resize(rows * cols, 0.0);
+        TileRef { shape, data: block.as_f64() }.unpack(&mut dense, rows);
+        let first = |place| {
+            u64::try_from(at.get(place).unwrap_or(0)).unwrap_or(0) * u64::from(wanted.block)
+        };
+        writer.write_tile(first(0), first(1), rows, cols, &dense).map_err(|e| failed(&e))?;
+    }
+    writer.finish().map_err(|e| failed(&e))
+}
+
+/// The only entry of a 1 x 1 output.
+pub(super) async fn number(results: &Results<'_>, phase: usize, output: &str) -> Result<f64, RunError> {
+    let tiles = results.plan.output(phase, output);
+    let Some((_, key)) = tiles.first() else {
+        return Err(RunError::Failed(format!("the check has no output {output}")));
+    };
+    let block = results.block(key).await?;
+    block.as_f64().first().copied().ok_or_else(|| RunError::Failed(format!("{output} is empty")))
+}
+
+/// The figures of a phase in the report's form.
+pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) -> PhaseStats {
+    let mut stats = PhaseStats {
+        factor_s: figures.span.as_secs_f64(),
+        tasks,
+        tasks_recomputed: figures.tasks_recomputed,
+        flops,
+        workers_lost: figures.lost,
+        workers_replaced: figures.replaced,
+        workers_refused: figures.refused,
+        leases_expired: u64::from(figures.leases_expired),
+        ..PhaseStats::default()
+    };
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    for (worker, lost, tally) in &figures.workers {
+        let bytes = ByteCounts {
+            store_read: tally.store_read,
+            store_written: tally.store_written,
+            peer: tally.peer,
+            cache_hit: tally.cache_hit,
+        };
+        stats.bytes += bytes;
+        stats.requests += RequestCounts {
+            store_get: tally.store_get,
+            store_put: tally.store_put,
+            peer_get: tally.peer_get,
+            peer_failed: tally.peer_failed,
+        };
+        stats.compute_s += tally.compute_ns as f64 * 1e-9;
+        stats.inputs_read += tally.inputs_read;
+        stats.outputs_written += tally.outputs_written;
+        stats.peak_cache_bytes = stats.peak_cache_bytes.max(tally.cache_bytes_peak);
+        stats.per_worker.push(WorkerStats {
+            id: worker.0,
+            host: host.trim().to_owned(),
+            cores,
+            tasks: tally.tasks,
+            compute_s: tally.compute_ns as f64 * 1e-9,
+            bytes,
+            peak_cache_bytes: tally.cache_bytes_peak,
+            lost: *lost,
+        });
+    }
+    stats
+}

@@ -1,0 +1,6 @@
+//! The user's calls: from a matrix and options to factors and a report.
+
+mod assemble;
+mod qr;
+
+pub use qr::{QrOutcome, QrRequest, plan_qr, qr};

@@ -1,0 +1,241 @@
+//! QR factorization A = Q R of a matrix of any shape by a tree of Householder reflectors over tiles
+//! (hierarchical tile QR: Dongarra et al., arXiv:1110.1553; numpywren's tree as a baseline).
+
+use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use peerwren_kernels::op::KernelSet;
+use peerwren_transports::block::Digest;
+
+use super::assemble::{Wanted, number, stats, write_npy};
+use crate::actors::clock::Clock;
+use crate::lambdapack::Program;
+use crate::matrix::{MatrixSource, SourceSpec};
+use crate::options::{Heads, Resolved, Tree};
+use crate::plan::{InputFrom, PhaseSpec, Plan, PlanSpec};
+use crate::report::{PlanRecord, Progress, Report, SCHEMA_VERSION};
+use crate::run::{Interrupt, Run, RunError};
+
+/// What is to be factored, and what is wanted of it.
+#[derive(Clone, Debug)]
+pub struct QrRequest {
+    /// The matrix A, m x n.
+    pub source: MatrixSource,
+    /// How to run, resolved for this matrix.
+    pub options: Resolved,
+    /// Where Q (m x k, k = min(m, n)) goes as `.npy`.
+    pub q: Option<PathBuf>,
+    /// Where R (k x n, zero below the diagonal) goes as `.npy`.
+    pub r: Option<PathBuf>,
+    /// Whether Q is formed and |A - QR| and |I - Q'Q| are computed, as tasks of the same workers.
+    pub check: bool,
+    /// Stops the run from outside.
+    pub interrupt: Interrupt,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct QrOutcome {
+    /// All figures.
+    pub report: Report,
+    /// The files written: what and where.
+    pub files: Vec<(&'static str, PathBuf)>,
+}
+
+/// Unit roundoff of f64, LAPACK's eps.
+const EPS: f64 = f64::EPSILON / 2.0;
+
+/// Factors a matrix; `progress` is called on this thread about ten times a second.
+///
+/// # Errors
+/// [`RunError::Usage`] where nothing was started, [`RunError::Failed`] where the run failed.
+pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrOutcome, RunError> {
+    let clock = Clock::start();
+    let kernels = KernelSet::standard();
+    let spec = plan_qr(&request)?;
+    let digest = Digest::of(&crate::control::encode(&PlanSpec { run: 0, phases: spec.phases.clone() }));
+    let plan = Plan::new(spec.clone(), kernels.clone())?;
+    plan.check_memory(request.options.cores, request.options.memory)?;
+    let options = request.options.clone();
+    let wanted = wanted(&request);
+    let check = request.check.then_some(spec.phases.len() - 1);
+    let run = Run { spec, kernels, options: options.clone(), interrupt: request.interrupt };
+    let planned = clock.now();
+    let (outcome, ratios) = run.execute(Arc::clone(&plan), progress, async move |results| {
+        for file in &wanted {
+            write_npy(&results, file).await?;
+        }
+        let Some(phase) = check else { return Ok(None) };
+        let norm = async |name| number(&results, phase, name).await;
+        Ok(Some([norm("rnorm").await?, norm("anorm").await?, norm("onorm").await?]))
+    })?;
+    let (m, n) = (options.m, options.n);
+    let stats = |phase: usize| {
+        outcome.phases.get(phase).map_or_else(Default::default, |figures| {
+            stats(figures, plan.task_count(phase), plan.phase_flops(phase), options.cores)
+        })
+    };
+    let named = |name: &str| {
+        (1..plan.phase_count()).find(|&p| plan.phase_name(p) == name).map(stats).unwrap_or_default()
+    };
+    let ratio = |norm: f64, scale: f64| if norm == 0.0 { 0.0 } else { norm / scale };
+    let report = Report {
+        schema: SCHEMA_VERSION,
+        command: "qr".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        plan: PlanRecord {
+            input: request.source.to_string(),
+            program: program_of(&options.tree).0.to_owned(),
+            digest: digest.to_string(),
+        },
+        m,
+        n,
+        block: options.block,
+        ib: options.ib,
+        tree: options.tree.to_string(),
+        workers: options.workers,
+        cores: options.cores,
+        engine: options.engine.to_string(),
+        exchange: options.exchange.to_string(),
+        policy: options.policy.to_string(),
+        durability: options.durability.to_string(),
+        memory: options.memory,
+        wall_s: clock.now().since(Default::default()).as_secs_f64(),
+        startup_s: (outcome.startup + planned.since(Default::default())).as_secs_f64(),
+        preload_s: outcome.preload.as_secs_f64(),
+        factor: stats(0),
+        q: named("q"),
+        check: named("check"),
+        residual: ratios.map(|[rnorm, anorm, _]| ratio(rnorm, m.max(n) as f64 * EPS * anorm)),
+        orthogonality: ratios.map(|[_, _, onorm]| ratio(onorm, m as f64 * EPS)),
+    };
+    let files = [("Q", request.q), ("R", request.r)];
+    let files = files.into_iter().filter_map(|(name, path)| Some((name, path?))).collect();
+    Ok(QrOutcome { report, files })
+}
+
+/// The plan of a request: factor, then Q and the check where they are wanted.
+///
+/// # Errors
+/// The input cannot be read any more.
+pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
+    let options = &request.options;
+    let source = request.source.spec().map_err(|error| RunError::Usage(error.to_string()))?;
+    let nb = options.block;
+    let (m, n) = (options.m, options.n);
+    let k = m.min(n);
+    let form_q = request.q.is_some() || request.check;
+    let (factor, apply) = program_of(&options.tree);
+    let params = params(options);
+    let with = |more: &[(&str, u64)]| {
+        let more = more.iter().map(|&(name, value)| (name.to_owned(), int(value)));
+        params.iter().cloned().chain(more).collect::<Vec<_>>()
+    };
+    let matrix = |source: SourceSpec| InputFrom::Matrix(source, nb);
+    let link = |phase: u8, name: &str| InputFrom::Phase(phase, name.to_owned());
+    let numpywren = matches!(options.tree, Tree::Numpywren { .. });
+    let a = if numpywren { "I" } else { "A" };
+    let keep = |wanted: bool, name: &str| if wanted { vec![name.to_owned()] } else { Vec::new() };
+    let mut phases = vec![phase(
+        "factor",
+        factor,
+        with(&[]),
+        vec![(a.to_owned(), matrix(source))],
+        keep(request.r.is_some(), "R"),
+    )];
+    if form_q {
+        let mut inputs = vec![("B".to_owned(), matrix(SourceSpec::Eye { m, n: k }))];
+        let factors: &[&str] = if numpywren { &["V", "T"] } else { &["V", "T", "V2", "T2"] };
+        inputs.extend(factors.iter().map(|&name| (name.to_owned(), link(0, name))));
+        let keep = keep(request.q.is_some(), "X");
+        phases.push(phase("q", apply, with(&[("r", k), ("thin", 1)]), inputs, keep));
+    }
+    if request.check {
+        let (p, q) = options.tree.grid();
+        let (p, q, dense) = (p.into(), q.into(), u64::from(numpywren));
+        let sizes =
+            [("m", m), ("n", n), ("nb", u64::from(nb)), ("HP", p), ("HQ", q), ("dense", dense)];
+        let sizes = sizes.iter().map(|&(name, value)| (name.to_owned(), int(value))).collect();
+        let inputs = vec![
+            ("A".to_owned(), link(0, a)),
+            ("Q".to_owned(), link(1, "X")),
+            ("R".to_owned(), link(0, "R")),
+        ];
+        let norms = ["rnorm", "anorm", "onorm"].map(str::to_owned).to_vec();
+        phases.push(phase("check", "check_qr", sizes, inputs, norms));
+    }
+    Ok(PlanSpec { run: std::hash::RandomState::new().build_hasher().finish(), phases })
+}
+
+/// The programs that factor with a tree and that apply its Q.
+fn program_of(tree: &Tree) -> (&'static str, &'static str) {
+    match tree {
+        Tree::Numpywren { .. } => ("qr_numpywren", "apply_q_numpywren"),
+        Tree::Flat { .. } | Tree::Binary { .. } | Tree::Grid { .. } => ("qr_grid", "apply_q"),
+    }
+}
+
+/// Parameters of the factorization's programs.
+fn params(options: &Resolved) -> Vec<(String, i64)> {
+    let (m, n, nb) = (options.m, options.n, u64::from(options.block));
+    let mt = m.div_ceil(nb);
+    let (p, q) = options.tree.grid();
+    let (domains, columns, binary) = match options.tree {
+        Tree::Numpywren { p, q } => {
+            let sizes = [("n", n), ("nb", nb), ("HP", p.into()), ("HQ", q.into())];
+            return sizes.iter().map(|&(name, value)| (name.to_owned(), int(value))).collect();
+        }
+        Tree::Flat { .. } => (1, 1, 0),
+        Tree::Binary { .. } => (mt, 1, 1),
+        Tree::Grid { p, q, heads } => (p.into(), q.into(), u64::from(heads == Heads::Binary)),
+    };
+    [
+        ("m", m),
+        ("n", n),
+        ("nb", nb),
+        ("ib", options.ib.into()),
+        ("P", domains),
+        ("Q", columns),
+        ("bin", binary),
+        ("HP", p.into()),
+        ("HQ", q.into()),
+    ]
+    .iter()
+    .map(|&(name, value)| (name.to_owned(), int(value)))
+    .collect()
+}
+
+/// Sizes are checked to fit 63 bits when the input is opened.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn phase(
+    name: &str,
+    program: &str,
+    params: Vec<(String, i64)>,
+    inputs: Vec<(String, InputFrom)>,
+    results: Vec<String>,
+) -> PhaseSpec {
+    let source = Program::shipped(program).expect("the program is shipped with this crate");
+    PhaseSpec {
+        name: name.to_owned(),
+        file: format!("{program}.lp"),
+        source: source.to_owned(),
+        params,
+        inputs,
+        results,
+    }
+}
+
+/// The files that a request wants.
+fn wanted(request: &QrRequest) -> Vec<Wanted> {
+    let (m, n) = (request.options.m, request.options.n);
+    let (k, block) = (m.min(n), request.options.block);
+    let file = |phase, output, path: &Option<PathBuf>, rows, cols| {
+        path.clone().map(|path| Wanted { phase, output, path, rows, cols, block })
+    };
+    let files = [file(0, "R", &request.r, k, n), file(1, "X", &request.q, m, k)];
+    files.into_iter().flatten().collect()
+}

@@ -1,0 +1,186 @@
+//! What a worker keeps in memory: which copies, how many bytes, what may go when room is needed.
+//! Knows sizes, never the bytes themselves; spilling is decided here and done elsewhere.
+
+use std::collections::BTreeMap;
+
+use peerwren_transports::block::BlockKey;
+
+use super::LeaseId;
+
+/// One copy of a block in a worker's memory: shared by all its tasks, or private to one (exchange
+/// `store`, where nothing is kept between tasks).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Copy {
+    /// The block.
+    pub key: BlockKey,
+    /// The only task that sees it, if it is private.
+    pub private: Option<LeaseId>,
+}
+
+/// When a copy is read next: a phase and a priority in it; larger is later.
+pub type NextUse = (u8, i64);
+
+/// What is known of one copy.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Its payload.
+    pub bytes: u64,
+    /// Whether its bytes are here, not only room for them.
+    pub present: bool,
+    /// Tasks that need it where it is.
+    pub pins: u32,
+    /// Whether no unfinished task reads it.
+    pub dead: bool,
+    /// Whether it can be had again without computing: from store, input or the worker that made it.
+    pub spare: bool,
+    /// Whether it is on its way to the store.
+    pub storing: bool,
+    /// Whether the store has it.
+    pub durable: bool,
+    /// When its readers read it, earliest first, once asked.
+    uses: Option<Vec<NextUse>>,
+}
+
+/// The memory of a worker.
+#[derive(Debug)]
+pub struct Cache {
+    limit: u64,
+    used: u64,
+    peak: u64,
+    held: BTreeMap<Copy, Held>,
+}
+
+/// What must happen before room is there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Whether it is there now, and taken.
+    pub taken: bool,
+    /// Copies that left to make it.
+    pub dropped: Vec<Copy>,
+    /// Live copies to be put into the store; they can leave after that.
+    pub spill: Vec<Copy>,
+}
+
+impl Cache {
+    /// An empty memory of `limit` bytes.
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        Self { limit, used: 0, peak: 0, held: BTreeMap::new() }
+    }
+
+    /// Bytes taken now, and the most that ever were.
+    #[must_use]
+    pub fn used(&self) -> (u64, u64) {
+        (self.used, self.peak)
+    }
+
+    /// What is known of `copy`.
+    #[must_use]
+    pub fn get(&self, copy: &Copy) -> Option<&Held> {
+        self.held.get(copy)
+    }
+
+    /// What is known of `copy`.
+    pub fn get_mut(&mut self, copy: &Copy) -> Option<&mut Held> {
+        self.held.get_mut(copy)
+    }
+
+    /// All copies, in the order of keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&Copy, &Held)> {
+        self.held.iter()
+    }
+
+    /// Takes `bytes` if they are there or can be had by dropping what is dead or spare; else says
+    /// which live copies to spill, farthest next use first. `uses` lists the readers of a block.
+    pub fn take(
+        &mut self,
+        bytes: u64,
+        front: NextUse,
+        uses: impl Fn(&BlockKey) -> Vec<NextUse>,
+    ) -> Room {
+        let mut room = Room::default();
+        let want = (self.used + bytes).saturating_sub(self.limit);
+        if want > 0 {
+            let mut order = Vec::new();
+            for (copy, held) in &mut self.held {
+                if held.present && held.pins == 0 && !held.storing {
+                    let next = held.next_use(front, || uses(&copy.key));
+                    let class = if held.dead { 0 } else { u8::from(!held.spare) + 1 };
+                    order.push((class, std::cmp::Reverse(next), *copy, held.bytes));
+                }
+            }
+            order.sort_unstable();
+            let mut freed: u64 =
+                self.held.values().filter(|h| h.storing && h.pins == 0).map(|h| h.bytes).sum();
+            let mut dropped = 0;
+            for (class, _, copy, bytes) in order {
+                if class == 2 {
+                    if dropped + freed >= want {
+                        break;
+                    }
+                    freed += bytes;
+                    room.spill.push(copy);
+                } else if dropped < want {
+                    dropped += bytes;
+                    self.remove(&copy);
+                    room.dropped.push(copy);
+                }
+            }
+        }
+        room.taken = self.used + bytes <= self.limit;
+        if room.taken {
+            room.spill.clear();
+            self.used += bytes;
+            self.peak = self.peak.max(self.used);
+        }
+        room
+    }
+
+    /// Gives back bytes that were taken and never became a copy.
+    pub fn give_back(&mut self, bytes: u64) {
+        self.used -= bytes;
+    }
+
+    /// Turns `bytes` that were taken into a copy.
+    pub fn insert(&mut self, copy: Copy, bytes: u64, present: bool) -> &mut Held {
+        let held = Held {
+            bytes,
+            present,
+            pins: 0,
+            dead: false,
+            spare: false,
+            storing: false,
+            durable: false,
+            uses: None,
+        };
+        let old = self.held.insert(copy, held);
+        assert!(old.is_none(), "{} is cached twice", copy.key);
+        self.held.get_mut(&copy).expect("it was inserted above")
+    }
+
+    /// Forgets a copy and frees its bytes.
+    pub fn remove(&mut self, copy: &Copy) {
+        if let Some(held) = self.held.remove(copy) {
+            self.used -= held.bytes;
+        }
+    }
+
+    /// Panics if the bytes of all copies are more than are taken, or more than the limit is.
+    pub fn check_invariants(&self) {
+        let sum: u64 = self.held.values().map(|held| held.bytes).sum();
+        assert!(sum <= self.used, "copies have {sum} bytes but only {} are taken", self.used);
+        assert!(self.used <= self.limit, "{} bytes are taken of {}", self.used, self.limit);
+    }
+}
+
+impl Held {
+    /// The first use at or after `front`; without one, the latest there is.
+    fn next_use(&mut self, front: NextUse, uses: impl FnOnce() -> Vec<NextUse>) -> NextUse {
+        let uses = self.uses.get_or_insert_with(|| {
+            let mut uses = uses();
+            uses.sort_unstable();
+            uses
+        });
+        uses.iter().copied().find(|&at| at >= front).unwrap_or((u8::MAX, i64::MAX))
+    }
+}

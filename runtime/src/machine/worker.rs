@@ -1,0 +1,642 @@
+//! What a worker decides: when a task has room, where each of its inputs is fetched from, what runs
+//! next, what is written through. Owns the cache and the ladder (cache, peers, store); never
+//! touches a network, a file or a clock.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerwren_transports::block::{BlockKey, Digest};
+
+use super::cache::{Cache, Copy, NextUse};
+use super::{LeaseId, Timestamp, WorkerId};
+use crate::control::{Assignment, FromWorker, InputHint, Made, Tally, WorkerSettings};
+use crate::options::{Durability, Exchange};
+use crate::plan::{Plan, TaskId};
+
+/// Time between two signs of life.
+pub const ALIVE: Duration = Duration::from_secs(1);
+/// Blocks on their way to this worker at a time: two hide each other's latency, more only share
+/// the bandwidth.
+const FETCHES_MAX: usize = 2;
+/// Blocks on their way to the store at a time.
+const STORES_MAX: usize = 2;
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The coordinator gave a task.
+    Assigned(Assignment),
+    /// The coordinator wants inputs in the cache.
+    Preload(Vec<BlockKey>),
+    /// No unfinished task reads these.
+    Dead(Vec<BlockKey>),
+    /// A fetch ended.
+    Fetched(Copy, Result<(), FetchFailure>),
+    /// A kernel ended, after so many nanoseconds.
+    Computed(LeaseId, Result<Vec<(BlockKey, Digest)>, String>, u64),
+    /// A block is in the store, or cannot be put there.
+    Stored(Copy, Result<(), String>),
+}
+
+/// Why a fetch brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FetchFailure {
+    /// It may be had elsewhere.
+    Elsewhere,
+    /// Nobody will have it: the run cannot go on.
+    Fatal(String),
+}
+
+/// Where a block is fetched from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Another worker.
+    Peer(WorkerId),
+    /// The object store.
+    Store,
+    /// The run's input.
+    Source,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Bring a block, which must hash to the digest if there is one.
+    Fetch(Copy, Origin, Option<Digest>),
+    /// Run a task; its inputs are all there.
+    Compute(LeaseId, TaskId),
+    /// Put a block into the store.
+    Store(Copy),
+    /// Let a block go.
+    Drop(Copy),
+    /// Tell the coordinator something.
+    Send(FromWorker),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Fetching,
+    Ready,
+    Computing,
+    Storing,
+}
+
+#[derive(Debug)]
+struct Job {
+    task: TaskId,
+    inputs: Vec<BlockKey>,
+    outputs: Vec<BlockKey>,
+    output_bytes: u64,
+    scratch_bytes: u64,
+    hints: Vec<InputHint>,
+    missing: BTreeSet<BlockKey>,
+    state: State,
+    made: Vec<Made>,
+    compute_ns: u64,
+}
+
+#[derive(Debug)]
+struct Ladder {
+    rungs: VecDeque<Origin>,
+    tried: Vec<WorkerId>,
+    at: Option<Origin>,
+    digest: Option<Digest>,
+    /// Jobs that wait; none for a preload.
+    jobs: Vec<LeaseId>,
+}
+
+/// The state machine of a worker.
+#[derive(Debug)]
+pub struct Worker {
+    plan: Arc<Plan>,
+    settings: WorkerSettings,
+    cache: Cache,
+    jobs: BTreeMap<LeaseId, Job>,
+    waiting: VecDeque<LeaseId>,
+    ready: BTreeSet<(NextUse, LeaseId)>,
+    computing: usize,
+    ladders: BTreeMap<Copy, Ladder>,
+    fetch_queue: VecDeque<Copy>,
+    fetching: usize,
+    store_queue: VecDeque<Copy>,
+    storing: usize,
+    preload_left: Option<BTreeSet<BlockKey>>,
+    preloaded: Vec<BlockKey>,
+    dropped: Vec<BlockKey>,
+    tally: Tally,
+    alive_at: Timestamp,
+    actions: VecDeque<Action>,
+}
+
+impl Worker {
+    /// A worker with an empty cache.
+    #[must_use]
+    pub fn new(now: Timestamp, plan: Arc<Plan>, settings: WorkerSettings) -> Self {
+        Self {
+            cache: Cache::new(settings.memory_bytes),
+            plan,
+            settings,
+            jobs: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            ready: BTreeSet::new(),
+            computing: 0,
+            ladders: BTreeMap::new(),
+            fetch_queue: VecDeque::new(),
+            fetching: 0,
+            store_queue: VecDeque::new(),
+            storing: 0,
+            preload_left: None,
+            preloaded: Vec::new(),
+            dropped: Vec::new(),
+            tally: Tally::default(),
+            alive_at: now.after(ALIVE),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle_input(&mut self, _now: Timestamp, input: Input) {
+        match input {
+            Input::Assigned(assignment) => self.assigned(assignment),
+            Input::Preload(keys) => self.preload(keys),
+            Input::Dead(keys) => self.dead(&keys),
+            Input::Fetched(copy, result) => self.fetched(copy, result),
+            Input::Computed(lease, result, compute_ns) => self.computed(lease, result, compute_ns),
+            Input::Stored(copy, result) => self.stored(copy, result),
+        }
+        self.advance();
+    }
+
+    /// Gives a sign of life when one is due.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if now >= self.alive_at {
+            self.alive_at = now.after(ALIVE);
+            let (dropped, tally) = (std::mem::take(&mut self.dropped), self.tally());
+            self.send(FromWorker::Alive { dropped, tally });
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is wanted at the latest, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Timestamp, &'static str)> {
+        Some((self.alive_at, "sign of life"))
+    }
+
+    /// The copy of `key` that a task under `lease` reads or makes.
+    #[must_use]
+    pub fn copy(&self, key: BlockKey, lease: LeaseId) -> Copy {
+        let private = (self.settings.exchange == Exchange::Store).then_some(lease);
+        Copy { key, private }
+    }
+
+    /// Panics with a sentence if what this machine knows contradicts itself.
+    pub fn check_invariants(&self) {
+        self.cache.check_invariants();
+        for (lease, job) in &self.jobs {
+            let reserved = job.state != State::Waiting;
+            if matches!(job.state, State::Ready | State::Computing) {
+                for &key in &job.inputs {
+                    let held = self.cache.get(&self.copy(key, *lease));
+                    assert!(
+                        held.is_some_and(|h| h.present && h.pins > 0),
+                        "{lease:?} may compute but {key} is not pinned in the cache"
+                    );
+                }
+            }
+            assert!(reserved || self.waiting.contains(lease), "{lease:?} is forgotten");
+        }
+    }
+
+    // ---- what came in
+
+    fn assigned(&mut self, assignment: Assignment) {
+        self.dead(&assignment.dead);
+        let (task, lease) = (assignment.task, assignment.lease);
+        let facts = self.plan.facts(&task);
+        let job = Job {
+            task,
+            inputs: self.plan.inputs(&task),
+            outputs: self.plan.outputs(&task),
+            output_bytes: facts.output_bytes,
+            scratch_bytes: facts.scratch_bytes,
+            hints: assignment.inputs,
+            missing: BTreeSet::new(),
+            state: State::Waiting,
+            made: Vec::new(),
+            compute_ns: 0,
+        };
+        self.jobs.insert(lease, job);
+        self.waiting.push_back(lease);
+    }
+
+    fn preload(&mut self, keys: Vec<BlockKey>) {
+        let mut left = BTreeSet::new();
+        for key in keys {
+            let copy = Copy { key, private: None };
+            let bytes = self.plan.bytes(&key);
+            if self.cache.get(&copy).is_some() || !self.take(bytes, (0, i64::MIN)) {
+                continue;
+            }
+            self.cache.insert(copy, bytes, false).spare = true;
+            self.fetch(copy, VecDeque::from([Origin::Source]), None, None);
+            left.insert(key);
+        }
+        self.preload_left = Some(left);
+        self.preload_ended();
+    }
+
+    fn dead(&mut self, keys: &[BlockKey]) {
+        for &key in keys {
+            if let Some(held) = self.cache.get_mut(&Copy { key, private: None }) {
+                held.dead = true;
+            }
+        }
+    }
+
+    fn fetched(&mut self, copy: Copy, result: Result<(), FetchFailure>) {
+        self.fetching -= 1;
+        let Some(mut ladder) = self.ladders.remove(&copy) else { return };
+        let origin = ladder.at.take();
+        match result {
+            Ok(()) => {
+                let bytes = self.cache.get(&copy).map_or(0, |held| held.bytes);
+                self.count_fetch(&copy.key, origin, bytes);
+                if let Some(held) = self.cache.get_mut(&copy) {
+                    held.present = true;
+                    held.spare = true;
+                    held.durable = origin == Some(Origin::Store);
+                }
+                if copy.private.is_some() && ladder.jobs.is_empty() {
+                    self.drop_copy(copy);
+                }
+                for lease in ladder.jobs {
+                    self.input_came(lease, &copy.key);
+                }
+                if let Some(left) = &mut self.preload_left
+                    && left.remove(&copy.key)
+                {
+                    self.preloaded.push(copy.key);
+                    self.preload_ended();
+                }
+            }
+            Err(FetchFailure::Fatal(error)) => self.send(FromWorker::Broken { error }),
+            Err(FetchFailure::Elsewhere) => {
+                if let Some(Origin::Peer(peer)) = origin {
+                    self.tally.peer_failed += 1;
+                    ladder.tried.push(peer);
+                }
+                if ladder.rungs.is_empty() {
+                    self.cache.remove(&copy);
+                    for lease in std::mem::take(&mut ladder.jobs) {
+                        self.give_up(lease, copy.key, ladder.tried.clone());
+                    }
+                } else {
+                    self.ladders.insert(copy, ladder);
+                    self.fetch_queue.push_front(copy);
+                }
+            }
+        }
+    }
+
+    fn count_fetch(&mut self, key: &BlockKey, origin: Option<Origin>, bytes: u64) {
+        match origin {
+            Some(Origin::Peer(_)) => {
+                self.tally.peer += bytes;
+                self.tally.peer_get += 1;
+            }
+            Some(Origin::Source) if !self.plan.is_input(key) => {}
+            Some(origin) => {
+                self.tally.store_read += bytes;
+                self.tally.store_get += 1;
+                if origin == Origin::Source {
+                    self.tally.inputs_read += bytes;
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn computed(
+        &mut self,
+        lease: LeaseId,
+        result: Result<Vec<(BlockKey, Digest)>, String>,
+        compute_ns: u64,
+    ) {
+        self.computing -= 1;
+        let Some(mut job) = self.jobs.remove(&lease) else { return };
+        let outputs = match result {
+            Ok(outputs) => outputs,
+            Err(error) => {
+                self.send(FromWorker::Failed { lease, error });
+                return;
+            }
+        };
+        self.tally.tasks += 1;
+        self.tally.compute_ns += compute_ns;
+        job.compute_ns = compute_ns;
+        self.cache.give_back(job.scratch_bytes);
+        self.unpin(lease, &job);
+        let through = self.settings.exchange != Exchange::Peer;
+        for (key, digest) in outputs {
+            let copy = self.copy(key, lease);
+            let bytes = self.plan.bytes(&key);
+            job.made.push(Made { key, digest, durable: through });
+            if self.cache.get(&copy).is_some() {
+                // A recomputed task's other outputs may still be here: their bytes are the same.
+                self.cache.give_back(bytes);
+                continue;
+            }
+            let held = self.cache.insert(copy, bytes, true);
+            if through
+                || self.settings.durability == Durability::All
+                || self.plan.is_result(&key)
+            {
+                held.storing = true;
+                self.store_queue.push_back(copy);
+            }
+        }
+        if through && job.made.iter().any(|made| self.is_storing(made.key, lease)) {
+            job.state = State::Storing;
+            self.jobs.insert(lease, job);
+        } else {
+            self.done(lease, job);
+        }
+    }
+
+    fn stored(&mut self, copy: Copy, result: Result<(), String>) {
+        self.storing -= 1;
+        if let Err(error) = result {
+            self.send(FromWorker::Broken { error });
+            return;
+        }
+        let Some(held) = self.cache.get_mut(&copy) else { return };
+        held.storing = false;
+        held.durable = true;
+        held.spare = true;
+        self.tally.store_written += held.bytes;
+        self.tally.store_put += 1;
+        if self.plan.is_result(&copy.key) {
+            self.tally.outputs_written += held.bytes;
+        }
+        if self.settings.exchange == Exchange::Peer {
+            let tally = self.tally();
+            self.send(FromWorker::Durable { keys: vec![copy.key], tally });
+            return;
+        }
+        let finished = self.jobs.iter().find(|(lease, job)| {
+            job.state == State::Storing
+                && job.made.iter().any(|made| made.key == copy.key)
+                && !job.made.iter().any(|made| self.is_storing(made.key, **lease))
+        });
+        if let Some((&lease, _)) = finished
+            && let Some(job) = self.jobs.remove(&lease)
+        {
+            if self.settings.exchange == Exchange::Store {
+                for made in &job.made {
+                    self.drop_copy(self.copy(made.key, lease));
+                }
+            }
+            self.done(lease, job);
+        }
+    }
+
+    // ---- the life of a task
+
+    /// Starts all that can start.
+    fn advance(&mut self) {
+        while let Some(&lease) = self.waiting.front() {
+            if !self.reserve(lease) {
+                break;
+            }
+            self.waiting.pop_front();
+        }
+        while self.fetching < FETCHES_MAX
+            && let Some(copy) = self.fetch_queue.pop_front()
+        {
+            let Some(ladder) = self.ladders.get_mut(&copy) else { continue };
+            let Some(origin) = ladder.rungs.pop_front() else { continue };
+            ladder.at = Some(origin);
+            self.fetching += 1;
+            self.actions.push_back(Action::Fetch(copy, origin, ladder.digest));
+        }
+        while self.computing < self.settings.cores as usize
+            && let Some((_, lease)) = self.ready.pop_first()
+        {
+            let Some(job) = self.jobs.get_mut(&lease) else { continue };
+            job.state = State::Computing;
+            self.computing += 1;
+            self.actions.push_back(Action::Compute(lease, job.task));
+        }
+        while self.storing < STORES_MAX
+            && let Some(copy) = self.store_queue.pop_front()
+        {
+            self.storing += 1;
+            self.actions.push_back(Action::Store(copy));
+        }
+    }
+
+    /// Takes room for a task's inputs, outputs and scratch at once, so that tasks never wait for
+    /// each other's memory; then starts its fetches. False if there is no room yet.
+    fn reserve(&mut self, lease: LeaseId) -> bool {
+        let Some(job) = self.jobs.get(&lease) else { return true };
+        let (inputs, at) = (job.inputs.clone(), self.use_of(&job.task));
+        let absent: Vec<_> = inputs
+            .iter()
+            .map(|&key| self.copy(key, lease))
+            .filter(|copy| self.cache.get(copy).is_none())
+            .collect();
+        let fetched: u64 = absent.iter().map(|copy| self.plan.bytes(&copy.key)).sum();
+        let need = fetched + job.output_bytes + job.scratch_bytes;
+        for &key in &inputs {
+            if let Some(held) = self.cache.get_mut(&self.copy(key, lease)) {
+                held.pins += 1;
+                held.dead = false;
+            }
+        }
+        if !self.take(need, at) {
+            for &key in &inputs {
+                if let Some(held) = self.cache.get_mut(&self.copy(key, lease)) {
+                    held.pins -= 1;
+                }
+            }
+            return false;
+        }
+        for copy in &absent {
+            let bytes = self.plan.bytes(&copy.key);
+            self.cache.insert(*copy, bytes, false).pins = 1;
+        }
+        let mut missing = BTreeSet::new();
+        for key in inputs {
+            let copy = self.copy(key, lease);
+            let Some(held) = self.cache.get(&copy) else { continue };
+            if held.present {
+                self.tally.cache_hit += held.bytes;
+                continue;
+            }
+            missing.insert(key);
+            if !absent.contains(&copy) {
+                self.tally.cache_hit += held.bytes;
+            }
+            let (rungs, digest) = self.rungs(&key, lease);
+            self.fetch(copy, rungs, digest, Some(lease));
+        }
+        let Some(job) = self.jobs.get_mut(&lease) else { return true };
+        job.missing = missing;
+        job.state = State::Fetching;
+        self.maybe_ready(lease);
+        true
+    }
+
+    /// The rungs of the ladder for an input, best first.
+    fn rungs(&self, key: &BlockKey, lease: LeaseId) -> (VecDeque<Origin>, Option<Digest>) {
+        if self.plan.is_source(key) {
+            return (VecDeque::from([Origin::Source]), None);
+        }
+        let hint = self.jobs.get(&lease).and_then(|j| j.hints.iter().find(|h| h.key == *key));
+        let Some(hint) = hint else { return (VecDeque::from([Origin::Store]), None) };
+        let mut rungs = VecDeque::new();
+        if self.settings.exchange == Exchange::Peer {
+            rungs.extend(hint.holders.iter().map(|&holder| Origin::Peer(holder)));
+        }
+        if hint.durable || rungs.is_empty() {
+            rungs.push_back(Origin::Store);
+        }
+        (rungs, Some(hint.digest))
+    }
+
+    /// Queues a fetch, or joins the one under way: one in flight a copy.
+    fn fetch(
+        &mut self,
+        copy: Copy,
+        rungs: VecDeque<Origin>,
+        digest: Option<Digest>,
+        job: Option<LeaseId>,
+    ) {
+        if let Some(ladder) = self.ladders.get_mut(&copy) {
+            for rung in rungs {
+                let tried = matches!(rung, Origin::Peer(peer) if ladder.tried.contains(&peer));
+                if !tried && !ladder.rungs.contains(&rung) && ladder.at != Some(rung) {
+                    ladder.rungs.push_back(rung);
+                }
+            }
+            ladder.jobs.extend(job);
+            return;
+        }
+        let jobs = job.into_iter().collect();
+        self.ladders.insert(copy, Ladder { rungs, tried: Vec::new(), at: None, digest, jobs });
+        self.fetch_queue.push_back(copy);
+    }
+
+    fn input_came(&mut self, lease: LeaseId, key: &BlockKey) {
+        if let Some(job) = self.jobs.get_mut(&lease) {
+            job.missing.remove(key);
+            self.maybe_ready(lease);
+        }
+    }
+
+    fn maybe_ready(&mut self, lease: LeaseId) {
+        let Some(job) = self.jobs.get(&lease) else { return };
+        if job.state == State::Fetching && job.missing.is_empty() {
+            let at = self.use_of(&job.task);
+            self.ready.insert((at, lease));
+            if let Some(job) = self.jobs.get_mut(&lease) {
+                job.state = State::Ready;
+            }
+        }
+    }
+
+    /// Gives a lease back because `key` could not be had.
+    fn give_up(&mut self, lease: LeaseId, key: BlockKey, tried: Vec<WorkerId>) {
+        let Some(job) = self.jobs.remove(&lease) else { return };
+        for ladder in self.ladders.values_mut() {
+            ladder.jobs.retain(|&other| other != lease);
+        }
+        self.unpin(lease, &job);
+        self.cache.give_back(job.output_bytes + job.scratch_bytes);
+        self.send(FromWorker::Missing { lease, blocks: vec![(key, tried)] });
+    }
+
+    fn unpin(&mut self, lease: LeaseId, job: &Job) {
+        for &key in &job.inputs {
+            let copy = self.copy(key, lease);
+            if let Some(held) = self.cache.get_mut(&copy) {
+                held.pins -= 1;
+                if copy.private.is_some() && held.present {
+                    self.drop_copy(copy);
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, lease: LeaseId, job: Job) {
+        debug_assert_eq!(job.made.len(), job.outputs.len(), "a task makes all of its outputs");
+        let (dropped, tally) = (std::mem::take(&mut self.dropped), self.tally());
+        self.send(FromWorker::Done {
+            lease,
+            made: job.made,
+            dropped,
+            compute_ns: job.compute_ns,
+            tally,
+        });
+    }
+
+    fn preload_ended(&mut self) {
+        if self.preload_left.as_ref().is_some_and(BTreeSet::is_empty) {
+            self.preload_left = None;
+            let (keys, tally) = (std::mem::take(&mut self.preloaded), self.tally());
+            self.send(FromWorker::Preloaded { keys, tally });
+        }
+    }
+
+    // ---- memory
+
+    /// Takes `bytes` of the cache; drops or spills others' for it.
+    fn take(&mut self, bytes: u64, front: NextUse) -> bool {
+        let plan = Arc::clone(&self.plan);
+        let room = self.cache.take(bytes, front, |key| {
+            let mut readers = Vec::new();
+            plan.readers(key, &mut readers);
+            readers.iter().map(|task| (task.phase, plan.priority(task))).collect()
+        });
+        for copy in room.dropped {
+            self.dropped.push(copy.key);
+            self.actions.push_back(Action::Drop(copy));
+        }
+        for copy in room.spill {
+            if let Some(held) = self.cache.get_mut(&copy) {
+                held.storing = true;
+                self.store_queue.push_back(copy);
+            }
+        }
+        room.taken
+    }
+
+    fn drop_copy(&mut self, copy: Copy) {
+        self.cache.remove(&copy);
+        self.actions.push_back(Action::Drop(copy));
+    }
+
+    fn is_storing(&self, key: BlockKey, lease: LeaseId) -> bool {
+        self.cache.get(&self.copy(key, lease)).is_some_and(|held| held.storing)
+    }
+
+    fn use_of(&self, task: &TaskId) -> NextUse {
+        (task.phase, self.plan.priority(task))
+    }
+
+    fn tally(&self) -> Tally {
+        let (cache_bytes, cache_bytes_peak) = self.cache.used();
+        Tally { cache_bytes, cache_bytes_peak, ..self.tally }
+    }
+
+    fn send(&mut self, message: FromWorker) {
+        self.actions.push_back(Action::Send(message));
+    }
+}

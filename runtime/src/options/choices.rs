@@ -1,0 +1,345 @@
+//! The words of the options and the types they become.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// A value that an option does not take, with what it takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct UnknownChoice {
+    reason: String,
+}
+
+impl UnknownChoice {
+    fn expected(what: &str) -> Self {
+        Self {
+            reason: format!("expected {what}"),
+        }
+    }
+
+    fn later(what: &str, expected: &str) -> Self {
+        Self {
+            reason: format!("{what} is not in this version; expected {expected}"),
+        }
+    }
+}
+
+/// Reduction tree of QR, as asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TreeChoice {
+    /// The grid tree on the grid that fits workers and shape.
+    #[default]
+    Auto,
+    /// One chain down each panel.
+    Flat,
+    /// A binary tree over all rows of each panel.
+    Binary,
+    /// A chain within each of `p` row domains, then a tree over their heads.
+    Grid {
+        /// Row domains, and rows of the rank grid.
+        p: u32,
+        /// Columns of the rank grid.
+        q: u32,
+        /// Tree over the heads; by shape when absent.
+        heads: Option<Heads>,
+    },
+    /// The tree of numpywren, the baseline.
+    Numpywren,
+}
+
+/// How the heads of row domains are reduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Heads {
+    /// One absorbs the others in order: few bytes and a short critical path on square matrices.
+    Chain,
+    /// In pairs: for tall matrices.
+    Binary,
+}
+
+const TREES: &str = "auto, flat, binary, grid:PxQ[:chain|:binary] or numpywren";
+
+impl FromStr for TreeChoice {
+    type Err = UnknownChoice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "flat" => return Ok(Self::Flat),
+            "binary" => return Ok(Self::Binary),
+            "numpywren" => return Ok(Self::Numpywren),
+            _ => {}
+        }
+        let grid = text
+            .strip_prefix("grid:")
+            .ok_or_else(|| UnknownChoice::expected(TREES))?;
+        let malformed = || {
+            UnknownChoice::expected("grid:PxQ[:chain|:binary] with whole P and Q, such as grid:2x2")
+        };
+        let (shape, heads) = match grid.split_once(':') {
+            None => (grid, None),
+            Some((shape, "chain")) => (shape, Some(Heads::Chain)),
+            Some((shape, "binary")) => (shape, Some(Heads::Binary)),
+            Some(_) => return Err(malformed()),
+        };
+        let (p, q) = shape.split_once('x').ok_or_else(malformed)?;
+        let side = |digits: &str| -> Option<u32> {
+            if digits.bytes().all(|b| b.is_ascii_digit()) {
+                digits.parse().ok()
+            } else {
+                None
+            }
+        };
+        match (side(p), side(q)) {
+            (Some(0), Some(_)) | (Some(_), Some(0)) => Err(UnknownChoice {
+                reason: "a grid has at least 1 row and 1 column of ranks".into(),
+            }),
+            (Some(p), Some(q)) => Ok(Self::Grid { p, q, heads }),
+            _ => Err(malformed()),
+        }
+    }
+}
+
+impl fmt::Display for TreeChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Flat => f.write_str("flat"),
+            Self::Binary => f.write_str("binary"),
+            Self::Grid { p, q, heads: None } => write!(f, "grid:{p}x{q}"),
+            Self::Grid {
+                p,
+                q,
+                heads: Some(heads),
+            } => write!(f, "grid:{p}x{q}:{heads}"),
+            Self::Numpywren => f.write_str("numpywren"),
+        }
+    }
+}
+
+impl fmt::Display for Heads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Chain => "chain",
+            Self::Binary => "binary",
+        })
+    }
+}
+
+/// Where blocks go that leave a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// A folder of the run's own, removed at its end.
+    #[default]
+    Temporary,
+    /// This process's memory; for workers that are threads.
+    Memory,
+    /// A folder of the user's.
+    Folder(PathBuf),
+}
+
+impl FromStr for StoreChoice {
+    type Err = UnknownChoice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+        match text {
+            "" => Err(UnknownChoice::expected("memory or a folder")),
+            "memory" => Ok(Self::Memory),
+            _ if text.starts_with("s3://") => {
+                Err(UnknownChoice::later("a store on S3", "memory or a folder"))
+            }
+            _ => Ok(Self::Folder(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for StoreChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Temporary => f.write_str("temporary"),
+            Self::Memory => f.write_str("memory"),
+            Self::Folder(folder) => folder.display().fmt(f),
+        }
+    }
+}
+
+/// A choice among fixed words, with the values that later versions bring named as such.
+macro_rules! words {
+    (
+        $(#[$doc:meta])* $name:ident, $expected:literal, later $later:expr,
+        $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+
+    ) => {
+        $(#[$doc])*
+        #[derive(
+            Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash,
+        )]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl FromStr for $name {
+            type Err = UnknownChoice;
+
+            fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+                let later: Option<(&str, &str)> = $later;
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => match later {
+                        Some((start, what)) if text.starts_with(start) => {
+                            Err(UnknownChoice::later(what, $expected))
+                        }
+                        _ => Err(UnknownChoice::expected($expected)),
+                    },
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word,)+ })
+            }
+        }
+    };
+}
+
+words! {
+    /// What runs the workers.
+    EngineKind, "threads or processes", later Some(("lambda", "a Lambda engine")),
+    /// In this process.
+    Threads = "threads",
+    /// Each a child process.
+    #[default]
+    Processes = "processes",
+}
+
+words! {
+    /// How blocks move.
+    Exchange, "peer, cache or store", later None,
+    /// The worker's own cache, then its peers, then the store.
+    #[default]
+    Peer = "peer",
+    /// The worker's own cache, then the store.
+    Cache = "cache",
+    /// Every block through the store: the baseline.
+    Store = "store",
+}
+
+words! {
+    /// How ready tasks are placed.
+    Policy, "locality, owner, fifo or random", later None,
+    /// The least estimated finish time, biased towards home and against bytes.
+    #[default]
+    Locality = "locality",
+    /// Always at home.
+    Owner = "owner",
+    /// In order of readiness, wherever a core is free.
+    Fifo = "fifo",
+    /// Anywhere.
+    Random = "random",
+}
+
+words! {
+    /// Which blocks outlive the loss of a worker.
+    Durability, "outputs or all", later Some(("checkpoint", "durability by checkpoints")),
+    /// Results alone; what else is lost is computed again.
+    #[default]
+    Outputs = "outputs",
+    /// Every block is written to the store.
+    All = "all",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_read_and_write() {
+        for text in [
+            "auto",
+            "flat",
+            "binary",
+            "grid:2x2",
+            "grid:16x1:binary",
+            "grid:1x3:chain",
+            "numpywren",
+        ] {
+            assert_eq!(text.parse::<TreeChoice>().unwrap().to_string(), text);
+        }
+        let table = [
+            (
+                "",
+                "expected auto, flat, binary, grid:PxQ[:chain|:binary] or numpywren",
+            ),
+            (
+                "grid",
+                "expected auto, flat, binary, grid:PxQ[:chain|:binary] or numpywren",
+            ),
+            (
+                "grid:",
+                "expected grid:PxQ[:chain|:binary] with whole P and Q, such as grid:2x2",
+            ),
+            (
+                "grid:2",
+                "expected grid:PxQ[:chain|:binary] with whole P and Q, such as grid:2x2",
+            ),
+            (
+                "grid:2x",
+                "expected grid:PxQ[:chain|:binary] with whole P and Q, such as grid:2x2",
+            ),
+            (
+                "grid:+2x2",
+                "expected grid:PxQ[:chain|:binary] with whole P and Q, such as grid:2x2",
+            ),
+            (
+                "grid:2x2:star",
+                "expected grid:PxQ[:chain|:binary] with whole P and Q, such as grid:2x2",
+            ),
+            (
+                "grid:9999999999x2",
+                "expected grid:PxQ[:chain|:binary] with whole P and Q, such as grid:2x2",
+            ),
+            (
+                "grid:0x2",
+                "a grid has at least 1 row and 1 column of ranks",
+            ),
+        ];
+        for (text, reason) in table {
+            assert_eq!(
+                text.parse::<TreeChoice>().unwrap_err().to_string(),
+                reason,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn later_values_are_named_as_such() {
+        let table = [
+            (
+                "lambda:mine".parse::<EngineKind>().map(drop),
+                "a Lambda engine is not in this version; expected threads or processes",
+            ),
+            (
+                "checkpoint:60".parse::<Durability>().map(drop),
+                "durability by checkpoints is not in this version; expected outputs or all",
+            ),
+            (
+                "s3://bucket/x".parse::<StoreChoice>().map(drop),
+                "a store on S3 is not in this version; expected memory or a folder",
+            ),
+            (
+                "best".parse::<Policy>().map(drop),
+                "expected locality, owner, fifo or random",
+            ),
+            (
+                "Peer".parse::<Exchange>().map(drop),
+                "expected peer, cache or store",
+            ),
+        ];
+        for (came, reason) in table {
+            assert_eq!(came.unwrap_err().to_string(), reason);
+        }
+        assert_eq!("all".parse::<Durability>().unwrap(), Durability::All);
+        assert_eq!(EngineKind::default().to_string(), "processes");
+    }
+}

@@ -1,0 +1,80 @@
+//! What a user may choose about a run, parsed once and then trusted.
+//!
+//! Owns the words of the options, their defaults and what contradicts what. Never reads files of the
+//! run and starts nothing.
+
+mod choices;
+mod facts;
+mod resolve;
+mod size;
+
+pub use choices::{
+    Durability, EngineKind, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice,
+};
+pub use facts::MachineFacts;
+pub use resolve::{OptionError, Resolved, Tree};
+pub use size::{ByteSize, SizeError};
+
+/// Most workers of a run: each holds a socket and a share of the scheduler's tables.
+pub const WORKERS_MAX: u32 = 4096;
+
+/// Most cores of a worker.
+pub const CORES_MAX: u32 = 1024;
+
+/// Largest tile side: 16384 x 16384 f64 = 2 GiB a tile.
+pub const BLOCK_MAX: u32 = 16_384;
+
+/// The options of a run, as asked for. `None` leaves the choice to [`resolve`](Self::resolve).
+///
+/// ```
+/// use peerwren::options::{RunOptions, TreeChoice};
+/// let options = RunOptions { workers: Some(4), tree: "grid:2x2".parse()?, ..RunOptions::default() };
+/// assert!(matches!(options.tree, TreeChoice::Grid { p: 2, q: 2, heads: None }));
+/// # Ok::<(), peerwren::options::UnknownChoice>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Side of a tile.
+    pub block: Option<u32>,
+    /// Inner block of the kernels.
+    pub ib: Option<u32>,
+    /// Reduction tree and rank grid.
+    pub tree: TreeChoice,
+    /// Number of workers.
+    pub workers: Option<u32>,
+    /// Cores, so compute threads, of each worker.
+    pub cores: u32,
+    /// What runs the workers.
+    pub engine: EngineKind,
+    /// How blocks move.
+    pub exchange: Exchange,
+    /// How tasks are placed.
+    pub policy: Policy,
+    /// Which blocks outlive the loss of a worker.
+    pub durability: Durability,
+    /// Where blocks go that leave a worker.
+    pub store: StoreChoice,
+    /// Bytes of memory of each worker.
+    pub memory: Option<u64>,
+    /// Whether inputs are in the workers' caches before the first kernel starts.
+    pub preload: bool,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            block: None,
+            ib: None,
+            tree: TreeChoice::Auto,
+            workers: None,
+            cores: 1,
+            engine: EngineKind::Processes,
+            exchange: Exchange::Peer,
+            policy: Policy::Locality,
+            durability: Durability::Outputs,
+            store: StoreChoice::Temporary,
+            memory: None,
+            preload: false,
+        }
+    }
+}

@@ -1,0 +1,611 @@
+//! What a run will do, frozen and checked before anything starts: programs bound to sizes, where
+//! their inputs come from, which results are kept. Never moves a byte.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use peerwren_kernels::op::{KernelSet, TaskShapes};
+use peerwren_kernels::tile::Shape;
+use peerwren_transports::block::{BlockKey, Indices};
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::lambdapack::{Bound, Program, Task, Tile};
+use crate::matrix::SourceSpec;
+
+/// One statement of one phase at fixed loop indices.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
+pub struct TaskId {
+    /// The phase.
+    pub phase: u8,
+    /// The statement.
+    pub stmt: u16,
+    /// The loop indices.
+    pub at: Indices,
+}
+
+/// A plan as plain data: all that a worker needs to know.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct PlanSpec {
+    /// The run, part of every block's name.
+    pub run: u64,
+    /// Programs that run one after the other.
+    pub phases: Vec<PhaseSpec>,
+}
+
+/// One program of a plan.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct PhaseSpec {
+    /// What it is for: `factor`, `q`, `check`.
+    pub name: String,
+    /// The program's file, for messages.
+    pub file: String,
+    /// Its text.
+    pub source: String,
+    /// Its parameters.
+    pub params: Vec<(String, i64)>,
+    /// Where each input family comes from.
+    pub inputs: Vec<(String, InputFrom)>,
+    /// Names of the outputs to be kept.
+    pub results: Vec<String>,
+}
+
+/// Where the tiles of an input family come from.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum InputFrom {
+    /// A matrix in tiles of side `nb`: tile (i, j) is the part that begins at (i `nb`, j `nb`).
+    Matrix(SourceSpec, u32),
+    /// An output or a family of an earlier phase, by name, at the same indices.
+    Phase(u8, String),
+}
+
+/// Why a plan is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The program is wrong or does not fit its parameters.
+    #[error("{0}")]
+    Program(String),
+    /// A kernel is not there.
+    #[error("{file}: no kernel `{kernel}`; there are: {known}")]
+    NoKernel {
+        /// The program.
+        file: String,
+        /// The kernel it names.
+        kernel: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// A kernel cannot take what the program gives it.
+    #[error("{file}: {kernel} at {at}: {error}")]
+    Signature {
+        /// The program.
+        file: String,
+        /// The kernel.
+        kernel: String,
+        /// The task's indices.
+        at: String,
+        /// What was expected and what came.
+        error: String,
+    },
+    /// An input is not bound, or bound to nothing.
+    #[error("{file}: input `{family}` {problem}")]
+    Input {
+        /// The program.
+        file: String,
+        /// The input family.
+        family: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A task does not fit a worker's memory.
+    #[error(
+        "a worker of {cores} cores needs {need} bytes for its largest tasks ({kernel}) but has \
+         {memory}: give it more --memory, fewer --cores, or a smaller --block"
+    )]
+    Memory {
+        /// Threads of a worker.
+        cores: u32,
+        /// Bytes that so many of the largest task need.
+        need: u64,
+        /// The kernel of that task.
+        kernel: String,
+        /// Bytes that a worker has.
+        memory: u64,
+    },
+}
+
+/// What a task costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskFacts {
+    /// Bytes of its outputs.
+    pub output_bytes: u64,
+    /// Bytes of its kernel's scratch.
+    pub scratch_bytes: u64,
+    /// Floating-point operations.
+    pub flops: u64,
+}
+
+#[derive(Debug)]
+struct Phase {
+    spec: PhaseSpec,
+    bound: Bound,
+    /// Number of this phase's first family among the plan's matrices.
+    base: u16,
+    /// Outputs that a later phase reads: its tile -> indices of the output.
+    outputs_by_tile: BTreeMap<String, HashMap<Tile, Vec<Indices>>>,
+    outputs: BTreeMap<String, HashMap<Indices, Tile>>,
+    results: Vec<BlockKey>,
+    tasks: u64,
+    flops: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Family {
+    Made,
+    Source(SourceSpec, u32),
+    Link { phase: usize, name: String },
+}
+
+/// A checked plan.
+#[derive(Debug)]
+pub struct Plan {
+    run: u64,
+    phases: Vec<Phase>,
+    families: Vec<Family>,
+    results: BTreeSet<BlockKey>,
+    kernels: KernelSet,
+    largest: (u64, String),
+    block_bytes_max: u64,
+}
+
+impl Plan {
+    /// Parses, binds and checks a plan with the kernels that there are.
+    ///
+    /// # Errors
+    /// Whatever is wrong with a program, an input or a kernel's arguments.
+    pub fn new(spec: PlanSpec, kernels: KernelSet) -> Result<Arc<Self>, PlanError> {
+        let mut plan = Self {
+            run: spec.run,
+            phases: Vec::new(),
+            families: Vec::new(),
+            results: BTreeSet::new(),
+            kernels,
+            largest: (0, String::new()),
+            block_bytes_max: 0,
+        };
+        for phase in spec.phases {
+            plan.add_phase(phase)?;
+        }
+        Ok(Arc::new(plan))
+    }
+
+    /// Checks that `cores` of the largest task fit `memory` bytes.
+    ///
+    /// # Errors
+    /// [`PlanError::Memory`].
+    pub fn check_memory(&self, cores: u32, memory: u64) -> Result<(), PlanError> {
+        let need = self.largest.0.saturating_mul(u64::from(cores));
+        if need > memory {
+            let kernel = self.largest.1.clone();
+            return Err(PlanError::Memory { cores, need, kernel, memory });
+        }
+        Ok(())
+    }
+
+    /// The kernels of the plan.
+    #[must_use]
+    pub fn kernels(&self) -> &KernelSet {
+        &self.kernels
+    }
+
+    /// Name and version of each kernel that the plan's programs name.
+    pub fn kernels_used(&self) -> impl Iterator<Item = (&str, u32)> {
+        let used: BTreeSet<&str> = self.phases.iter().flat_map(|p| p.bound.kernel_counts().into_keys()).collect();
+        used.into_iter().filter_map(|name| Some((name, self.kernels.get(name)?.version())))
+    }
+
+    /// The largest block of the plan.
+    #[must_use]
+    pub fn block_bytes_max(&self) -> u64 {
+        self.block_bytes_max
+    }
+
+    /// How many phases there are.
+    #[must_use]
+    pub fn phase_count(&self) -> usize {
+        self.phases.len()
+    }
+
+    /// What a phase is for.
+    #[must_use]
+    pub fn phase_name(&self, phase: usize) -> &str {
+        &self.phases[phase].spec.name
+    }
+
+    /// How many tasks a phase has.
+    #[must_use]
+    pub fn task_count(&self, phase: usize) -> u64 {
+        self.phases[phase].tasks
+    }
+
+    /// Floating-point operations of a phase.
+    #[must_use]
+    pub fn phase_flops(&self, phase: usize) -> u64 {
+        self.phases[phase].flops
+    }
+
+    /// The tasks of a phase that read only what is there before it starts.
+    #[must_use]
+    pub fn starters(&self, phase: usize) -> Vec<TaskId> {
+        self.phases[phase].bound.starters().map(|task| id_of(phase, task)).collect()
+    }
+
+    /// The blocks of a phase that are to be kept.
+    pub fn results(&self, phase: usize) -> impl Iterator<Item = BlockKey> + '_ {
+        self.phases[phase].results.iter().copied()
+    }
+
+    /// The tiles of one of a phase's outputs: indices and block.
+    #[must_use]
+    pub fn output(&self, phase: usize, name: &str) -> Vec<(Indices, BlockKey)> {
+        let bound = &self.phases[phase].bound;
+        let Some(number) = output_number(bound, name) else { return Vec::new() };
+        bound
+            .results()
+            .filter(|result| result.output == number)
+            .map(|result| (result.at, self.key(phase, result.tile)))
+            .collect()
+    }
+
+    /// The input tiles that a phase reads from a matrix.
+    #[must_use]
+    pub fn sources(&self, phase: usize) -> Vec<BlockKey> {
+        let bound = &self.phases[phase].bound;
+        let keys = bound.input_tiles().map(|tile| self.key(phase, tile));
+        keys.filter(|key| self.is_source(key)).collect()
+    }
+
+    /// The distinct blocks that a task reads, in the order of its arguments.
+    #[must_use]
+    pub fn inputs(&self, task: &TaskId) -> Vec<BlockKey> {
+        let mut keys = Vec::with_capacity(4);
+        for key in self.input_slots(task).into_iter().flatten() {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// A task's arguments; an absent optional one is `None`.
+    #[must_use]
+    pub fn input_slots(&self, task: &TaskId) -> Vec<Option<BlockKey>> {
+        let (phase, task) = self.of(task);
+        let slots = self.phases[phase].bound.inputs(task).expect(CHECKED);
+        slots.iter().map(|tile| tile.map(|tile| self.key(phase, tile))).collect()
+    }
+
+    /// The blocks that a task writes.
+    #[must_use]
+    pub fn outputs(&self, task: &TaskId) -> Vec<BlockKey> {
+        self.output_slots(task).into_iter().flatten().collect()
+    }
+
+    /// A task's results; an absent optional one is `None`.
+    #[must_use]
+    pub fn output_slots(&self, task: &TaskId) -> Vec<Option<BlockKey>> {
+        let (phase, task) = self.of(task);
+        let slots = self.phases[phase].bound.outputs(task).expect(CHECKED);
+        slots.iter().map(|tile| tile.map(|tile| self.key(phase, tile))).collect()
+    }
+
+    /// The task that writes a block; none for an input.
+    #[must_use]
+    pub fn writer(&self, key: &BlockKey) -> Option<TaskId> {
+        let (phase, tile) = self.tile(key);
+        let task = self.phases[phase].bound.writer(tile)?;
+        Some(id_of(phase, task))
+    }
+
+    /// Adds the tasks that read a block, of all phases, each once.
+    pub fn readers(&self, key: &BlockKey, out: &mut Vec<TaskId>) {
+        let (home, tile) = self.tile(key);
+        let mut tasks = Vec::new();
+        self.phases[home].bound.readers(tile, &mut tasks);
+        out.extend(tasks.drain(..).map(|task| id_of(home, task)));
+        for (number, later) in self.phases.iter().enumerate().skip(home + 1) {
+            for (family, from) in &later.spec.inputs {
+                let InputFrom::Phase(phase, name) = from else { continue };
+                if usize::from(*phase) != home {
+                    continue;
+                }
+                for at in self.seen_as(home, name, tile) {
+                    let Some(alias) = resolve(&later.bound, family, at) else { continue };
+                    later.bound.readers(alias, &mut tasks);
+                    out.extend(tasks.drain(..).map(|task| id_of(number, task)));
+                }
+            }
+        }
+    }
+
+    /// Whether a block comes from a matrix, not from a task.
+    #[must_use]
+    pub fn is_source(&self, key: &BlockKey) -> bool {
+        matches!(self.families[usize::from(key.matrix)], Family::Source(..))
+    }
+
+    /// Whether a block is part of the user's input, not a constant.
+    #[must_use]
+    pub fn is_input(&self, key: &BlockKey) -> bool {
+        match &self.families[usize::from(key.matrix)] {
+            Family::Source(source, _) => !matches!(source, SourceSpec::Eye { .. }),
+            _ => false,
+        }
+    }
+
+    /// Where a source block comes from: the matrix and the tile's first row and column.
+    #[must_use]
+    pub fn source_of(&self, key: &BlockKey) -> Option<(&SourceSpec, u64, u64)> {
+        let Family::Source(source, nb) = &self.families[usize::from(key.matrix)] else {
+            return None;
+        };
+        let first = |place| {
+            Some(u64::try_from(key.indices.get(place)?).ok()? * u64::from(*nb))
+        };
+        Some((source, first(0)?, first(1)?))
+    }
+
+    /// Whether a block is to be kept.
+    #[must_use]
+    pub fn is_result(&self, key: &BlockKey) -> bool {
+        self.results.contains(key)
+    }
+
+    /// Kind and size of a block.
+    #[must_use]
+    pub fn shape(&self, key: &BlockKey) -> Shape {
+        let (phase, tile) = self.tile(key);
+        self.phases[phase].bound.shape(tile).expect(CHECKED)
+    }
+
+    /// Payload of a block.
+    #[must_use]
+    pub fn bytes(&self, key: &BlockKey) -> u64 {
+        self.shape(key).bytes() as u64
+    }
+
+    /// The kernel that a task runs.
+    #[must_use]
+    pub fn kernel(&self, task: &TaskId) -> &str {
+        self.phases[usize::from(task.phase)].bound.kernel(task.stmt)
+    }
+
+    /// The rank that the program would place a task on.
+    #[must_use]
+    pub fn home(&self, task: &TaskId) -> Option<i64> {
+        let (phase, task) = self.of(task);
+        self.phases[phase].bound.home(task)
+    }
+
+    /// The priority of a task, lowest first.
+    #[must_use]
+    pub fn priority(&self, task: &TaskId) -> i64 {
+        let (phase, task) = self.of(task);
+        self.phases[phase].bound.priority(task)
+    }
+
+    /// What a task costs.
+    #[must_use]
+    pub fn facts(&self, task: &TaskId) -> TaskFacts {
+        let inputs = self.shapes(&self.input_slots(task));
+        let outputs = self.shapes(&self.output_slots(task));
+        let shapes = TaskShapes { inputs: &inputs, outputs: &outputs };
+        let kernel = self.kernels.get(self.kernel(task)).expect(CHECKED);
+        TaskFacts {
+            output_bytes: outputs.iter().flatten().map(|shape| shape.bytes() as u64).sum(),
+            scratch_bytes: kernel.scratch_words(&shapes) as u64 * 8,
+            flops: kernel.flops(&shapes),
+        }
+    }
+
+    /// The shapes of a task's arguments or results.
+    #[must_use]
+    pub fn shapes(&self, slots: &[Option<BlockKey>]) -> Vec<Option<Shape>> {
+        slots.iter().map(|key| key.map(|key| self.shape(&key))).collect()
+    }
+
+    // ---- building
+
+    fn add_phase(&mut self, spec: PhaseSpec) -> Result<(), PlanError> {
+        let number = self.phases.len();
+        let program = Program::parse(&spec.file, &spec.source).map_err(program_error)?;
+        let params: BTreeMap<String, i64> = spec.params.iter().cloned().collect();
+        let bound = program.bind(&params).map_err(program_error)?;
+        let base = u16::try_from(self.families.len())
+            .map_err(|_| PlanError::Program(format!("{}: too many tile families", spec.file)))?;
+        for (name, _, is_input) in program.families() {
+            let family = match spec.inputs.iter().find(|(input, _)| input == name) {
+                None => Family::Made,
+                Some((_, InputFrom::Matrix(source, nb))) => Family::Source(source.clone(), *nb),
+                Some((_, InputFrom::Phase(phase, link))) => {
+                    let phase = usize::from(*phase);
+                    if phase >= number {
+                        return Err(PlanError::Input {
+                            file: spec.file.clone(),
+                            family: name.to_owned(),
+                            problem: format!("is bound to phase {phase}, which does not come before"),
+                        });
+                    }
+                    Family::Link { phase, name: link.clone() }
+                }
+            };
+            if matches!(family, Family::Made) && is_input {
+                return Err(PlanError::Input {
+                    file: spec.file.clone(),
+                    family: name.to_owned(),
+                    problem: "is not given".to_owned(),
+                });
+            }
+            self.families.push(family);
+        }
+        for (_, from) in &spec.inputs {
+            if let InputFrom::Phase(phase, name) = from {
+                self.index_output(usize::from(*phase), name);
+            }
+        }
+        self.phases.push(Phase {
+            bound,
+            base,
+            outputs_by_tile: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            results: Vec::new(),
+            tasks: 0,
+            flops: 0,
+            spec,
+        });
+        self.survey(number)
+    }
+
+    /// Remembers which tiles an output shows, in both directions.
+    fn index_output(&mut self, phase: usize, name: &str) {
+        let phase = &mut self.phases[phase];
+        if phase.outputs.contains_key(name) {
+            return;
+        }
+        let mut by_tile: HashMap<Tile, Vec<Indices>> = HashMap::new();
+        let mut by_index = HashMap::new();
+        let Some(number) = output_number(&phase.bound, name) else { return };
+        for result in phase.bound.results().filter(|result| result.output == number) {
+            by_tile.entry(result.tile).or_default().push(result.at);
+            by_index.insert(result.at, result.tile);
+        }
+        phase.outputs_by_tile.insert(name.to_owned(), by_tile);
+        phase.outputs.insert(name.to_owned(), by_index);
+    }
+
+    /// Checks every task's kernel once and adds up what the phase takes.
+    fn survey(&mut self, number: usize) -> Result<(), PlanError> {
+        let (mut tasks, mut flops) = (0_u64, 0_u64);
+        let mut largest = self.largest.clone();
+        let mut block_bytes_max = self.block_bytes_max;
+        let file = self.phases[number].spec.file.clone();
+        for task in self.phases[number].bound.tasks() {
+            let name = self.phases[number].bound.kernel(task.stmt);
+            let Some(kernel) = self.kernels.get(name) else {
+                let known: Vec<_> = self.kernels.iter().map(|op| op.name().to_owned()).collect();
+                let (kernel, known) = (name.to_owned(), known.join(", "));
+                return Err(PlanError::NoKernel { file, kernel, known });
+            };
+            let bound = &self.phases[number].bound;
+            for slots in [bound.inputs(task), bound.outputs(task)] {
+                for tile in slots.map_err(program_error)?.present() {
+                    bound.shape(tile).map_err(program_error)?;
+                }
+            }
+            let id = id_of(number, task);
+            let (inputs, outputs) = (self.input_slots(&id), self.output_slots(&id));
+            let (inputs, outputs) = (self.shapes(&inputs), self.shapes(&outputs));
+            let shapes = TaskShapes { inputs: &inputs, outputs: &outputs };
+            kernel.check(&shapes).map_err(|error| PlanError::Signature {
+                file: file.clone(),
+                kernel: name.to_owned(),
+                at: task.at.to_string(),
+                error: error.to_string(),
+            })?;
+            let blocks = inputs.iter().chain(&outputs).flatten().map(|shape| shape.bytes() as u64);
+            block_bytes_max = blocks.clone().fold(block_bytes_max, u64::max);
+            let need = blocks.sum::<u64>()
+                + kernel.scratch_words(&shapes) as u64 * 8;
+            if need > largest.0 {
+                largest = (need, name.to_owned());
+            }
+            tasks += 1;
+            flops += kernel.flops(&shapes);
+        }
+        self.largest = largest;
+        self.block_bytes_max = block_bytes_max;
+        let mut results = Vec::new();
+        let phase = &self.phases[number];
+        for result in phase.bound.results() {
+            let name = &phase.bound.output_names()[usize::from(result.output)];
+            if phase.spec.results.contains(name) {
+                results.push(self.key(number, result.tile));
+            }
+        }
+        self.results.extend(results.iter().copied());
+        let phase = &mut self.phases[number];
+        (phase.tasks, phase.flops, phase.results) = (tasks, flops, results);
+        Ok(())
+    }
+
+    // ---- names
+
+    fn of(&self, task: &TaskId) -> (usize, Task) {
+        (usize::from(task.phase), Task { stmt: task.stmt, at: task.at })
+    }
+
+    /// The block behind a tile of a phase: that of an earlier phase where the family is a link.
+    fn key(&self, phase: usize, tile: Tile) -> BlockKey {
+        let matrix = self.phases.get(phase).map_or_else(
+            || unreachable!("a phase is known before its tiles are"),
+            |p| p.base + tile.family,
+        );
+        match &self.families[usize::from(matrix)] {
+            Family::Link { phase: earlier, name } => {
+                let target = &self.phases[*earlier];
+                let tile = target
+                    .outputs
+                    .get(name)
+                    .map_or_else(
+                        || resolve(&target.bound, name, tile.at),
+                        |output| output.get(&tile.at).copied(),
+                    );
+                match tile {
+                    Some(tile) => self.key(*earlier, tile),
+                    None => BlockKey { run: self.run, matrix, indices: Indices::default() },
+                }
+            }
+            _ => BlockKey { run: self.run, matrix, indices: tile.at },
+        }
+    }
+
+    fn tile(&self, key: &BlockKey) -> (usize, Tile) {
+        let after = self.phases.partition_point(|phase| phase.base <= key.matrix);
+        let phase = after - 1;
+        (phase, Tile { family: key.matrix - self.phases[phase].base, at: key.indices })
+    }
+
+    /// The indices under which a later phase, bound to `name`, sees a tile.
+    fn seen_as(&self, phase: usize, name: &str, tile: Tile) -> Vec<Indices> {
+        let phase = &self.phases[phase];
+        if let Some(by_tile) = phase.outputs_by_tile.get(name) {
+            return by_tile.get(&tile).cloned().unwrap_or_default();
+        }
+        let same = resolve(&phase.bound, name, tile.at) == Some(tile);
+        if same { vec![tile.at] } else { Vec::new() }
+    }
+}
+
+/// Every task of a plan was looked at when the plan was made.
+const CHECKED: &str = "the plan was checked when it was made";
+
+fn id_of(phase: usize, task: Task) -> TaskId {
+    let phase = u8::try_from(phase).expect("a plan has a few phases");
+    TaskId { phase, stmt: task.stmt, at: task.at }
+}
+
+fn output_number(bound: &Bound, name: &str) -> Option<u16> {
+    let at = bound.output_names().iter().position(|output| output == name)?;
+    u16::try_from(at).ok()
+}
+
+fn resolve(bound: &Bound, family: &str, at: Indices) -> Option<Tile> {
+    let at: Vec<i64> = at.as_slice().iter().map(|&index| i64::from(index)).collect();
+    bound.resolve(bound.family(family)?, &at)
+}
+
+fn program_error(error: impl std::fmt::Display) -> PlanError {
+    PlanError::Program(error.to_string())
+}

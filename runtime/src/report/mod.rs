@@ -1,0 +1,225 @@
+//! What a run tells at its end and on its way: the report that other tools read, the summary and the
+//! progress that people read.
+//!
+//! Owns the fields and their meaning. Counts nothing itself: the engine fills the fields in.
+
+mod progress;
+mod summary;
+mod write;
+
+use serde::{Deserialize, Serialize};
+
+pub use progress::{Phase, Progress, ProgressBar};
+pub use summary::{Summary, summarize};
+pub use write::ReportError;
+
+/// The JSON Schema (draft 2020-12) of [`Report`].
+pub const SCHEMA: &str = include_str!("schema.json");
+
+/// Version of the report's form. Fields are added under one version, never renamed.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The report of a run. Sizes are in bytes, times in seconds; a field that does not apply is 0.
+///
+/// The fields of [`PhaseStats`] at the top level cover the factorization alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema: u32,
+    /// The subcommand, such as `qr`.
+    pub command: String,
+    /// Version of peerwren.
+    pub version: String,
+    /// What was run, enough to run it again.
+    pub plan: PlanRecord,
+    /// Rows of the input.
+    pub m: u64,
+    /// Columns of the input.
+    pub n: u64,
+    /// Side of a tile.
+    pub block: u32,
+    /// Inner block of the kernels.
+    pub ib: u32,
+    /// Reduction tree, in the form that `--tree` takes to get it again.
+    pub tree: String,
+    /// Workers.
+    pub workers: u32,
+    /// Cores of each worker.
+    pub cores: u32,
+    /// `threads` or `processes`.
+    pub engine: String,
+    /// `peer`, `cache` or `store`.
+    pub exchange: String,
+    /// `locality`, `owner`, `fifo` or `random`.
+    pub policy: String,
+    /// `outputs` or `all`.
+    pub durability: String,
+    /// Memory of each worker.
+    pub memory: u64,
+    /// Duration of the whole command.
+    pub wall_s: f64,
+    /// From the start of the command to the first assignment of a task.
+    pub startup_s: f64,
+    /// Duration of loading the inputs into the workers' caches; 0 without `--preload`.
+    pub preload_s: f64,
+    /// The factorization.
+    #[serde(flatten)]
+    pub factor: PhaseStats,
+    /// Forming Q; all 0 where it was not asked for.
+    pub q: PhaseStats,
+    /// Checking the factors; all 0 without `--check`.
+    pub check: PhaseStats,
+    /// |A - QR| / (max(m, n) eps |A|) in 1-norms, A scaled by max|A| first, eps = 2^-53, 0/0 = 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual: Option<f64>,
+    /// |I - Q'Q| / (m eps) in the 1-norm, eps = 2^-53.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orthogonality: Option<f64>,
+}
+
+/// What was run: the same record gives the same bits again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// The input as named on the command line.
+    pub input: String,
+    /// Name of the factorization's program.
+    pub program: String,
+    /// Digest of the whole plan, in hexadecimal.
+    pub digest: String,
+}
+
+/// What one phase of a run did and what it cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseStats {
+    /// From the first kernel's start to the last result; writing results is outside it.
+    pub factor_s: f64,
+    /// Time in kernels, summed over threads.
+    pub compute_s: f64,
+    /// Distinct tasks of the plan.
+    pub tasks: u64,
+    /// Executions of tasks beyond each one's first.
+    pub tasks_recomputed: u64,
+    /// Useful floating-point operations of the tasks.
+    pub flops: u64,
+    /// Payload that blocks caused to move.
+    pub bytes: ByteCounts,
+    /// Bytes of input that were read from files or the store; also within `bytes.store_read`.
+    pub inputs_read: u64,
+    /// Bytes of local files that were tiled into the store first; also within `bytes.store_written`.
+    pub inputs_uploaded: u64,
+    /// Bytes of results that were written; also within `bytes.store_written`.
+    pub outputs_written: u64,
+    /// How often blocks were asked for.
+    pub requests: RequestCounts,
+    /// Most bytes that any worker held in its cache.
+    pub peak_cache_bytes: u64,
+    /// Workers that died or left before their time.
+    pub workers_lost: u32,
+    /// Workers started in place of lost ones.
+    pub workers_replaced: u32,
+    /// Workers whose kernel self-test gave other bits than the run's.
+    pub workers_refused: u32,
+    /// Tasks taken back from a worker that did not finish them in time.
+    pub leases_expired: u64,
+    /// What the phase costs in the cloud.
+    pub cost_usd: CostEstimate,
+    /// The same by worker.
+    pub per_worker: Vec<WorkerStats>,
+}
+
+/// Payload in bytes by where it came from or went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByteCounts {
+    /// Read from the store, inputs from files included.
+    pub store_read: u64,
+    /// Written to the store, results included.
+    pub store_written: u64,
+    /// Received by a worker from another worker, counted once, at the receiver.
+    pub peer: u64,
+    /// Used by a task from its worker's own cache.
+    pub cache_hit: u64,
+}
+
+/// Requests by whom they went to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestCounts {
+    /// Blocks read from the store.
+    pub store_get: u64,
+    /// Blocks written to the store.
+    pub store_put: u64,
+    /// Blocks received from peers.
+    pub peer_get: u64,
+    /// Requests to peers that brought no good block.
+    pub peer_failed: u64,
+}
+
+/// What a phase costs in US dollars, by a table of prices.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CostEstimate {
+    /// Dollars; 0 where the workers run on machines of the user's.
+    pub estimate: f64,
+    /// Name and date of the table of prices; empty where none applies.
+    pub table: String,
+}
+
+/// What one worker did in a phase.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStats {
+    /// The worker's number in the run; a replacement has one of its own.
+    pub id: u32,
+    /// The machine that it ran on.
+    pub host: String,
+    /// Its cores.
+    pub cores: u32,
+    /// Tasks that it executed, recomputed ones included.
+    pub tasks: u64,
+    /// Time in kernels, summed over its threads.
+    pub compute_s: f64,
+    /// Payload that it moved.
+    pub bytes: ByteCounts,
+    /// Most bytes that it held in its cache.
+    pub peak_cache_bytes: u64,
+    /// Whether it was lost.
+    pub lost: bool,
+}
+
+impl Report {
+    /// Useful GFLOP/s of the factorization, 0 where nothing was timed.
+    pub fn gflops(&self) -> f64 {
+        self.factor.gflops()
+    }
+
+    /// Bytes of the input as float64.
+    pub fn matrix_bytes(&self) -> u64 {
+        self.m.saturating_mul(self.n).saturating_mul(8)
+    }
+}
+
+impl PhaseStats {
+    /// Useful GFLOP/s, 0 where nothing was timed.
+    pub fn gflops(&self) -> f64 {
+        if self.factor_s > 0.0 {
+            self.flops as f64 / self.factor_s / 1e9
+        } else {
+            0.0
+        }
+    }
+}
+
+impl std::ops::AddAssign for ByteCounts {
+    fn add_assign(&mut self, more: Self) {
+        self.store_read += more.store_read;
+        self.store_written += more.store_written;
+        self.peer += more.peer;
+        self.cache_hit += more.cache_hit;
+    }
+}
+
+impl std::ops::AddAssign for RequestCounts {
+    fn add_assign(&mut self, more: Self) {
+        self.store_get += more.store_get;
+        self.store_put += more.store_put;
+        self.peer_get += more.peer_get;
+        self.peer_failed += more.peer_failed;
+    }
+}

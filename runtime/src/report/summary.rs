@@ -1,0 +1,264 @@
+//! The text that a person reads at the end of a run.
+
+use std::fmt::{self, Write};
+use std::path::PathBuf;
+
+use super::{PhaseStats, Report};
+use crate::options::ByteSize;
+
+/// A ratio below this is a sound factorization; LAPACK's own tests use the same bound.
+const RATIO_MAX: f64 = 30.0;
+
+/// A finished run as text.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    title: String,
+    /// Name and text; lines after the first of a text start under it.
+    lines: Vec<(&'static str, String)>,
+}
+
+/// Puts a report into words. `files` are the results by name, such as ("Q", "q.npy").
+pub fn summarize(report: &Report, files: &[(&'static str, PathBuf)]) -> Summary {
+    let mut lines = vec![
+        ("matrix", matrix(report)),
+        ("plan", plan(report)),
+        ("workers", workers(report)),
+        ("time", time(report)),
+        ("speed", speed(report)),
+        ("tasks", tasks(&report.factor)),
+        ("moved", moved(report)),
+        (
+            "memory",
+            format!(
+                "peak cache {} of {} a worker",
+                ByteSize(report.factor.peak_cache_bytes),
+                ByteSize(report.memory)
+            ),
+        ),
+    ];
+    let faults = faults(report);
+    if !faults.is_empty() {
+        lines.push(("faults", faults));
+    }
+    if report.q.tasks > 0 {
+        lines.push(("forming Q", phase(&report.q)));
+    }
+    if report.check.tasks > 0 {
+        lines.push(("checking", phase(&report.check)));
+    }
+    if let (Some(residual), Some(orthogonality)) = (report.residual, report.orthogonality) {
+        lines.push(("checked", checked(residual, orthogonality)));
+    }
+    for (name, path) in files {
+        lines.push((name, format!("written to {}", path.display())));
+    }
+    Summary {
+        title: format!("{} of {}", report.command, report.plan.input),
+        lines,
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self
+            .lines
+            .iter()
+            .map(|(name, _)| name.len())
+            .max()
+            .unwrap_or(0);
+        writeln!(f, "{}", self.title)?;
+        for (name, text) in &self.lines {
+            let mut name = *name;
+            for line in text.lines() {
+                writeln!(f, "  {name:<width$}  {line}")?;
+                name = "";
+            }
+        }
+        Ok(())
+    }
+}
+
+fn matrix(report: &Report) -> String {
+    format!(
+        "{} x {}, {} as float64",
+        report.m,
+        report.n,
+        ByteSize(report.matrix_bytes())
+    )
+}
+
+fn plan(report: &Report) -> String {
+    let block = u64::from(report.block.max(1));
+    format!(
+        "{} x {} tiles of {} (ib {}), tree {}",
+        report.m.div_ceil(block),
+        report.n.div_ceil(block),
+        report.block,
+        report.ib,
+        report.tree,
+    )
+}
+
+fn workers(report: &Report) -> String {
+    format!(
+        "{} of {}, engine {}, exchange {}",
+        counted(report.workers.into(), "worker"),
+        counted(report.cores.into(), "core"),
+        report.engine,
+        report.exchange,
+    )
+}
+
+fn time(report: &Report) -> String {
+    let mut text = format!(
+        "{} in all: startup {}",
+        seconds(report.wall_s),
+        seconds(report.startup_s)
+    );
+    if report.preload_s > 0.0 {
+        let _ = write!(text, ", preload {}", seconds(report.preload_s));
+    }
+    let _ = write!(text, ", factorization {}", seconds(report.factor.factor_s));
+    text
+}
+
+fn speed(report: &Report) -> String {
+    let factor = &report.factor;
+    let threads = f64::from(report.workers) * f64::from(report.cores) * factor.factor_s;
+    let busy = if threads > 0.0 {
+        100.0 * factor.compute_s / threads
+    } else {
+        0.0
+    };
+    format!(
+        "{:.1} GFLOP/s, cores {:.0}% busy",
+        factor.gflops(),
+        busy.min(100.0)
+    )
+}
+
+fn tasks(stats: &PhaseStats) -> String {
+    let mut text = grouped(stats.tasks);
+    if stats.tasks_recomputed > 0 {
+        let _ = write!(text, ", {} recomputed", grouped(stats.tasks_recomputed));
+    }
+    text
+}
+
+/// Bytes by source, each also in times the matrix: the figure that trees and placement are about.
+fn moved(report: &Report) -> String {
+    let bytes = &report.factor.bytes;
+    let parts = [
+        ("between workers", bytes.peer),
+        ("read from the store", bytes.store_read),
+        ("written to the store", bytes.store_written),
+    ];
+    let matrix = report.matrix_bytes().max(1) as f64;
+    let lines = parts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| {
+            let times = *count as f64 / matrix;
+            format!(
+                "{:>8} {what}, {times:.2} times the matrix",
+                ByteSize(*count).to_string()
+            )
+        });
+    let lines: Vec<_> = lines.collect();
+    if lines.is_empty() {
+        "nothing".into()
+    } else {
+        lines.join("\n")
+    }
+}
+
+fn faults(report: &Report) -> String {
+    let sum = |field: fn(&PhaseStats) -> u64| {
+        field(&report.factor) + field(&report.q) + field(&report.check)
+    };
+    let counts = [
+        (
+            "worker lost",
+            "workers lost",
+            sum(|s| s.workers_lost.into()),
+        ),
+        ("replaced", "replaced", sum(|s| s.workers_replaced.into())),
+        ("refused", "refused", sum(|s| s.workers_refused.into())),
+        ("lease expired", "leases expired", sum(|s| s.leases_expired)),
+        (
+            "request to a peer failed",
+            "requests to peers failed",
+            sum(|s| s.requests.peer_failed),
+        ),
+    ];
+    let parts: Vec<_> = counts
+        .into_iter()
+        .filter(|(_, _, count)| *count > 0)
+        .map(|(one, many, count)| {
+            format!("{} {}", grouped(count), if count == 1 { one } else { many })
+        })
+        .collect();
+    parts.join(", ")
+}
+
+fn phase(stats: &PhaseStats) -> String {
+    let b = &stats.bytes;
+    format!(
+        "{} in {}, {} between workers, {} through the store",
+        counted(stats.tasks, "task"),
+        seconds(stats.factor_s),
+        ByteSize(b.peer),
+        ByteSize(b.store_read + b.store_written),
+    )
+}
+
+fn checked(residual: f64, orthogonality: f64) -> String {
+    let verdict = if residual < RATIO_MAX && orthogonality < RATIO_MAX {
+        "sound"
+    } else {
+        "NOT SOUND"
+    };
+    format!(
+        "{verdict}: |A - QR| is {residual:.2}, |I - Q'Q| is {orthogonality:.2} \
+         (LAPACK's ratios, below {RATIO_MAX:.0} is sound)"
+    )
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(count))
+}
+
+/// Digits in groups of three.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Three digits, or minutes and hours.
+fn seconds(s: f64) -> String {
+    if s < 0.001 {
+        format!("{:.0} us", s * 1e6)
+    } else if s < 1.0 {
+        format!("{:.0} ms", s * 1e3)
+    } else if s < 10.0 {
+        format!("{s:.2} s")
+    } else if s < 100.0 {
+        format!("{s:.1} s")
+    } else if s < 3600.0 {
+        format!("{:.0} min {:.0} s", (s / 60.0).floor(), (s % 60.0).floor())
+    } else {
+        format!(
+            "{:.0} h {:.0} min",
+            (s / 3600.0).floor(),
+            (s % 3600.0 / 60.0).floor()
+        )
+    }
+}

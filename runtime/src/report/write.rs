@@ -1,0 +1,107 @@
+//! Writes a report as JSON: whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::Report;
+
+/// A report that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The path is unusable as given; found before any work.
+    #[error("report {path}: {reason}")]
+    Refused {
+        /// The path as given.
+        path: String,
+        /// What is wrong and what is expected.
+        reason: String,
+    },
+    /// Writing failed.
+    #[error("report {path}: cannot be written: {source}")]
+    Failed {
+        /// The path as given.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Report {
+    /// The report as indented JSON with a newline at its end.
+    pub fn to_json(&self) -> String {
+        // Plain numbers, strings and lists: serde_json has nothing to refuse.
+        let mut text = serde_json::to_string_pretty(self).expect("a report is plain data");
+        text.push('\n');
+        text
+    }
+
+    /// Checks, before any work, that a report can be written to `path`.
+    ///
+    /// # Errors
+    /// The path is a folder or its folder cannot be written.
+    pub fn check_writable(path: &Path) -> Result<(), ReportError> {
+        let refused = |reason: String| ReportError::Refused {
+            path: shown(path),
+            reason,
+        };
+        if path.is_dir() {
+            return Err(refused("is a folder; name a file".into()));
+        }
+        if is_special(path) {
+            return OpenOptions::new()
+                .write(true)
+                .open(path)
+                .map(drop)
+                .map_err(|error| refused(error.to_string()));
+        }
+        let temporary = temporary_beside(path);
+        match File::create_new(&temporary) {
+            Ok(_) => fs::remove_file(&temporary).map_err(|error| refused(error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(refused("its folder does not exist".into()))
+            }
+            Err(error) => Err(refused(format!("its folder cannot be written: {error}"))),
+        }
+    }
+
+    /// Writes the report to `path`, replacing what is there in one step.
+    ///
+    /// # Errors
+    /// The file cannot be written; then nothing is left behind.
+    pub fn write(&self, path: &Path) -> Result<(), ReportError> {
+        let failed = |source| ReportError::Failed {
+            path: shown(path),
+            source,
+        };
+        let text = self.to_json();
+        if is_special(path) {
+            return fs::write(path, text).map_err(failed);
+        }
+        let temporary = temporary_beside(path);
+        let written = File::create_new(&temporary).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written.map_err(failed)
+    }
+}
+
+/// Whether the path is a device or pipe, such as `/dev/stdout`, which a file must not replace.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    let name = format!(".peerwren-report-{}.tmp", std::process::id());
+    path.with_file_name(name)
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().escape_debug().to_string()
+}

@@ -1,0 +1,395 @@
+//! One run from plan to results: sets up the store, the engine and the actors on a thread of its own,
+//! follows them, and leaves nothing behind.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc as std_mpsc};
+use std::time::Duration;
+
+use actix::prelude::*;
+use peerwren_kernels::op::KernelSet;
+use peerwren_transports::block::Block;
+use peerwren_transports::identity::{Authority, NodeId};
+use peerwren_transports::quic::Node;
+use peerwren_transports::store::{BlockStore, FileStore, MemoryStore};
+use tokio::sync::{Notify, mpsc};
+
+use crate::actors::clock::{self, Clock};
+use crate::actors::coordinator::{Board, Coordinator, RunEvent, accept};
+use crate::actors::provisioner::{EndAll, Provisioner, ReportTo};
+use crate::actors::worker::{CLOSE_WAIT, limits};
+use crate::control::WorkerSettings;
+use crate::engine::processes::Processes;
+use crate::engine::threads::Threads;
+use crate::engine::{Engine, worker_executable};
+use crate::machine::scheduler::{PhaseFigures, Scheduler, Settings};
+use crate::options::{EngineKind, MachineFacts, Resolved, StoreChoice};
+use crate::plan::{Plan, PlanError, PlanSpec};
+use crate::report::{Phase, Progress};
+
+/// How long the first assignment waits for wanted workers.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a worker may be silent: it gives ten signs of life in this time.
+const LEASE: Duration = Duration::from_secs(10);
+/// Between two calls of whoever shows the progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Why a run did not bring its results.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The request cannot be meant: nothing was started.
+    #[error("{0}")]
+    Usage(String),
+    /// The run was started and failed.
+    #[error("{0}")]
+    Failed(String),
+    /// Somebody asked for the run to stop.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+}
+
+impl From<PlanError> for RunError {
+    fn from(error: PlanError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// Stops a run from outside, from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<(AtomicBool, Notify)>);
+
+impl Interrupt {
+    /// Asks the run to stop: workers are ended, temporary files removed.
+    pub fn trigger(&self) {
+        self.0.0.store(true, Ordering::SeqCst);
+        self.0.1.notify_waiters();
+        self.0.1.notify_one();
+    }
+
+    fn is_triggered(&self) -> bool {
+        self.0.0.load(Ordering::SeqCst)
+    }
+
+    async fn wait(&self) {
+        while !self.is_triggered() {
+            self.0.1.notified().await;
+        }
+    }
+}
+
+/// What a run is to do.
+pub(crate) struct Run {
+    pub(crate) spec: PlanSpec,
+    pub(crate) kernels: KernelSet,
+    pub(crate) options: Resolved,
+    pub(crate) interrupt: Interrupt,
+}
+
+/// What a run took.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) startup: Duration,
+    pub(crate) preload: Duration,
+    pub(crate) phases: Vec<PhaseFigures>,
+}
+
+/// Reads blocks of a run that is complete, while its store is still there.
+pub(crate) struct Results<'a> {
+    store: &'a BlockStore,
+    pub(crate) plan: &'a Plan,
+}
+
+impl Results<'_> {
+    /// One durable block.
+    pub(crate) async fn block(&self, key: &peerwren_transports::block::BlockKey) -> Result<Block, RunError> {
+        let block = self.store.get(key, self.plan.shape(key).bytes()).await;
+        let block = block.map_err(|error| RunError::Failed(error.to_string()))?;
+        block.ok_or_else(|| RunError::Failed(format!("result {key} is not in the store any more")))
+    }
+}
+
+impl Run {
+    /// Runs the plan on a thread of its own, so that any runtime of the caller's is left alone; calls
+    /// `progress` on the caller's thread and `collect` on the other one.
+    pub(crate) fn execute<T: Send + 'static>(
+        self,
+        plan: Arc<Plan>,
+        progress: &mut dyn FnMut(&Progress),
+        collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError> + Send + 'static,
+    ) -> Result<(Outcome, T), RunError> {
+        let board = Arc::new(Mutex::new(Board::default()));
+        let (done, result) = std_mpsc::channel();
+        let (shown, shown_plan) = (Arc::clone(&board), Arc::clone(&plan));
+        let thread = std::thread::Builder::new().name("peerwren-run".to_owned()).spawn(move || {
+            let system = actix::System::with_tokio_rt(runtime);
+            // The receiver waits until this thread ends.
+            let _ = done.send(system.block_on(self.drive(plan, board, collect)));
+        });
+        let thread = thread.map_err(|error| RunError::Failed(format!("cannot start a thread: {error}")))?;
+        let clock = Clock::start();
+        let mut follower = Follower { plan: shown_plan, phase: None, began: clock, before: Board::default() };
+        let outcome = loop {
+            match result.recv_timeout(PROGRESS_EVERY) {
+                Ok(outcome) => break Some(outcome),
+                Err(std_mpsc::RecvTimeoutError::Timeout) => {
+                    if let Ok(board) = shown.lock() {
+                        progress(&follower.follow(&board));
+                    }
+                }
+                Err(std_mpsc::RecvTimeoutError::Disconnected) => break None,
+            }
+        };
+        let joined = thread.join();
+        match (outcome, joined) {
+            (Some(outcome), Ok(())) => outcome,
+            _ => Err(RunError::Failed(
+                "the run's thread panicked, which is a defect of peerwren; see the lines above".to_owned(),
+            )),
+        }
+    }
+
+    async fn drive<T>(
+        self,
+        plan: Arc<Plan>,
+        board: Arc<Mutex<Board>>,
+        collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError>,
+    ) -> Result<(Outcome, T), RunError> {
+        let store = RunStore::open(&self.options.store, self.spec.run).await?;
+        let outcome = tokio::select! {
+            outcome = self.coordinate(&plan, board, &store) => outcome,
+            () = self.interrupt.wait() => Err(RunError::Interrupted),
+        };
+        let collected = match outcome {
+            Ok(outcome) => {
+                let results = Results { store: &store.store, plan: &plan };
+                tokio::select! {
+                    collected = collect(results) => collected.map(|collected| (outcome, collected)),
+                    () = self.interrupt.wait() => Err(RunError::Interrupted),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        store.clear().await;
+        collected
+    }
+
+    /// Runs the actors until the run is over; every worker has ended when this returns.
+    async fn coordinate(
+        &self,
+        plan: &Arc<Plan>,
+        board: Arc<Mutex<Board>>,
+        store: &RunStore,
+    ) -> Result<Outcome, RunError> {
+        let clock = Clock::start();
+        let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
+        let authority = Authority::new(self.spec.run, clock::wall()).map_err(|e| failed(&e))?;
+        let identity = authority.issue(NodeId::Coordinator, clock::wall()).map_err(|e| failed(&e))?;
+        let block_bytes_max = usize::try_from(plan.block_bytes_max()).unwrap_or(usize::MAX);
+        // Replacements connect while the lost ones' connections are still timing out.
+        let limits = limits(block_bytes_max, 2 * self.options.workers as usize + 16);
+        let here = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+        let (node, incoming) = Node::bind(&identity, here, Arc::new(NoBlocks), limits).map_err(|e| failed(&e))?;
+        let engine = self.engine(&node, store, block_bytes_max)?;
+        let provisioner = Provisioner::new(authority, engine).start();
+        let (events, mut happened) = mpsc::unbounded_channel();
+        let options = &self.options;
+        let settings = Settings {
+            workers: options.workers,
+            cores: options.cores,
+            policy: options.policy,
+            exchange: options.exchange,
+            preload: options.preload,
+            start_timeout: START_TIMEOUT,
+            lease: LEASE,
+        };
+        let actor = Coordinator {
+            clock,
+            machine: Scheduler::new(Arc::clone(plan), settings),
+            plan: Arc::clone(plan),
+            spec: self.spec.clone(),
+            settings: WorkerSettings {
+                exchange: options.exchange,
+                durability: options.durability,
+                memory_bytes: options.memory,
+                cores: options.cores,
+            },
+            provisioner: provisioner.clone(),
+            links: std::collections::BTreeMap::new(),
+            events,
+            board,
+            preload_began: None,
+            started: false,
+        };
+        let coordinator = actor.start();
+        // Told before the coordinator's first order, which waits in the same mailbox behind this.
+        let accepting = actix::spawn(accept(incoming, coordinator.clone()));
+        let outcome = match provisioner.send(ReportTo(coordinator.clone())).await {
+            Ok(()) => tokio::select! {
+                outcome = follow(&mut happened) => outcome,
+                () = self.interrupt.wait() => Err(RunError::Interrupted),
+            },
+            Err(error) => Err(failed(&error)),
+        };
+        // A provisioner that is gone has dropped its engine, and every worker with it.
+        let _ = provisioner.send(EndAll).await;
+        accepting.abort();
+        node.close(CLOSE_WAIT).await;
+        outcome
+    }
+
+    fn engine(&self, node: &Node, store: &RunStore, block_bytes_max: usize) -> Result<Engine, RunError> {
+        let coordinator = node.local_addr();
+        match self.options.engine {
+            EngineKind::Threads => {
+                let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                let io_threads = cores.min(self.options.workers as usize);
+                Ok(Engine::Threads(Threads::new(
+                    coordinator,
+                    store.store.clone(),
+                    self.kernels.clone(),
+                    block_bytes_max,
+                    io_threads,
+                )))
+            }
+            EngineKind::Processes => {
+                let executable = worker_executable().map_err(RunError::Usage)?;
+                let folder = store.folder.clone().ok_or_else(|| {
+                    RunError::Usage("engine processes needs a store that processes share".to_owned())
+                })?;
+                Ok(Engine::Processes(Processes::new(
+                    executable,
+                    coordinator,
+                    folder,
+                    store.is_temporary,
+                    block_bytes_max as u64,
+                )))
+            }
+        }
+    }
+}
+
+/// One thread for all but computing and files.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .build()
+        .expect("a thread of this process can poll for events")
+}
+
+async fn follow(happened: &mut mpsc::UnboundedReceiver<RunEvent>) -> Result<Outcome, RunError> {
+    let mut outcome = Outcome::default();
+    while let Some(event) = happened.recv().await {
+        match event {
+            RunEvent::Started { startup, preload } => {
+                (outcome.startup, outcome.preload) = (startup, preload);
+            }
+            RunEvent::PhaseDone(figures) => outcome.phases.push(figures),
+            RunEvent::Completed => return Ok(outcome),
+            RunEvent::Failed(reason) => return Err(RunError::Failed(reason)),
+        }
+    }
+    Err(RunError::Failed("the coordinator ended without a word".to_owned()))
+}
+
+struct NoBlocks;
+
+impl peerwren_transports::quic::BlockSource for NoBlocks {
+    fn get(&self, _: &peerwren_transports::block::BlockKey) -> Option<Block> {
+        None
+    }
+}
+
+/// The store of one run.
+struct RunStore {
+    store: BlockStore,
+    folder: Option<PathBuf>,
+    is_temporary: bool,
+    run: u64,
+}
+
+impl RunStore {
+    async fn open(choice: &StoreChoice, run: u64) -> Result<Self, RunError> {
+        let (folder, is_temporary) = match choice {
+            StoreChoice::Memory => {
+                let free = MachineFacts::read().memory_available_bytes;
+                let store = BlockStore::Memory(MemoryStore::new(usize::try_from(free).unwrap_or(usize::MAX)));
+                return Ok(Self { store, folder: None, is_temporary: false, run });
+            }
+            StoreChoice::Folder(folder) => (folder.clone(), false),
+            StoreChoice::Temporary => {
+                (std::env::temp_dir().join(format!("peerwren-{run:016x}")), true)
+            }
+        };
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        let store = FileStore::open(&folder).map_err(|error| RunError::Usage(error.to_string()))?;
+        Ok(Self { store: BlockStore::File(store), folder: Some(folder), is_temporary, run })
+    }
+
+    /// Removes the run's blocks, and the folder if it was made for the run.
+    async fn clear(self) {
+        if let Err(error) = self.store.delete_run(self.run).await {
+            tracing::warn!(%error, "blocks of the run are left in the store");
+        }
+        if self.is_temporary
+            && let Some(folder) = &self.folder
+        {
+            remove_store(folder);
+        }
+    }
+}
+
+/// Removes a temporary store's folder.
+pub(crate) fn remove_store(folder: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(folder)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(folder = %folder.display(), %error, "cannot be removed");
+    }
+}
+
+/// Turns the board into what a progress bar shows: counts of the phase under way.
+struct Follower {
+    plan: Arc<Plan>,
+    phase: Option<usize>,
+    began: Clock,
+    before: Board,
+}
+
+impl Follower {
+    fn follow(&mut self, board: &Board) -> Progress {
+        let running = board.workers_alive > 0 && !board.preloading;
+        let phase = board.phase.min(self.plan.phase_count() - 1);
+        if running && self.phase != Some(phase) {
+            self.phase = Some(phase);
+            self.began = Clock::start();
+            self.before = board.clone();
+        }
+        let tally = board.tally.since(&self.before.tally);
+        let total = self.plan.task_count(phase);
+        let flops = self.plan.phase_flops(phase);
+        let writing = board.phase >= self.plan.phase_count();
+        Progress {
+            phase: match self.plan.phase_name(phase) {
+                _ if writing => Phase::Writing,
+                _ if board.preloading => Phase::Preloading,
+                _ if !running => Phase::Starting,
+                "q" => Phase::FormingQ,
+                "check" => Phase::Checking,
+                _ => Phase::Factoring,
+            },
+            tasks_done: board.tasks_done,
+            tasks_total: if running { total } else { 0 },
+            flops_done: board.flops_done,
+            flops_total: flops,
+            compute_s: tally.compute_ns as f64 * 1e-9,
+            bytes_peer: tally.peer,
+            bytes_store_read: tally.store_read,
+            bytes_store_written: tally.store_written,
+            workers_alive: board.workers_alive,
+            workers_lost: board.workers_lost,
+            elapsed_s: self.began.now().as_nanos() as f64 * 1e-9,
+        }
+    }
+}
