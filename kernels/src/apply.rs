@@ -5,7 +5,7 @@
 //! columns of C = [C1; C2] go through all four steps while they are in the first cache:
 //! W = C1 + V2' C2, W = T' W (T W for Q), C1 -= W, C2 -= V2 W.
 
-use crate::micro::{Band, COLUMNS, Cpu, Multiply, Packed, Store, padded};
+use crate::micro::{Band, COLUMNS, Cpu, Multiply, Packed, Place, Store, Stride, padded};
 use crate::pack::{Columns, Dense, UnitLower, pack, pack_transposed, packed_words};
 use crate::tile::TileRef;
 
@@ -58,6 +58,7 @@ pub(crate) fn transpose<'a>(
     pack_transposed(cpu, space, (k, m), profile.bands().0, v)
 }
 
+#[derive(Clone, Copy)]
 /// A block of `k` reflectors, packed: V both ways and T or its transpose.
 pub(crate) struct Block<'a> {
     pub(crate) transposed: Packed<'a>,
@@ -112,94 +113,153 @@ impl<'a> Block<'a> {
         (Block { transposed, plain, t }, rest)
     }
 
-    /// Words of work space that [`Block::apply`] takes.
+    /// Words of work space that [`Sweep`] takes for blocks of up to `k` reflectors.
     pub(crate) const fn apply_words(k: usize) -> usize {
         2 * COLUMNS * padded(k)
     }
 
     /// Applies the block to `cols` columns; `top` is absent where V has no identity on top.
     pub(crate) fn apply(
-        &self,
+        self,
         cpu: Cpu,
-        mut top: Option<Target<'_>>,
-        mut bottom: Target<'_>,
+        top: Option<Target<'_>>,
+        bottom: Target<'_>,
         cols: usize,
         work: &mut [f64],
     ) {
-        let k = self.transposed.rows;
+        let row = top.as_ref().map_or(0, |top| top.place.row);
+        let step = Step { block: self, top_row: row, bottom_row: bottom.place.row };
+        sweep(cpu, &[Some(step)], top, bottom, cols, work);
+    }
+
+    /// Applies the block to columns `first..first + n`.
+    fn apply_columns(
+        &self,
+        cpu: Cpu,
+        top: &mut Option<Target<'_>>,
+        bottom: &mut Target<'_>,
+        (first, n): (usize, usize),
+        work: &mut [f64],
+    ) {
+        let (k, m) = (self.transposed.rows, self.transposed.depth);
         let ldw = padded(k);
         let (w, rest) = work.split_at_mut(COLUMNS * ldw);
         let tw = &mut rest[..COLUMNS * ldw];
-        for first in (0..cols).step_by(COLUMNS) {
-            let n = COLUMNS.min(cols - first);
-            let ld = bottom.ld;
-            bottom.refresh(first, n);
-            let mut store = Store::Set;
-            if let Some(top) = &mut top {
-                top.refresh(first, n);
-                store = Store::Add;
-                for (j, w) in w.chunks_exact_mut(ldw).enumerate().take(n) {
-                    w[..k].copy_from_slice(top.column(first + j, k));
-                }
+        let place_w = Place::dense(ldw);
+        let mut store = Store::Set;
+        if let Some(top) = top {
+            store = Store::Add;
+            for (j, w) in w.chunks_exact_mut(ldw).enumerate().take(n) {
+                top.copy_others(first + j, k);
+                let start = top.place.start(first + j);
+                w[..k].copy_from_slice(&top.input()[start..start + k]);
             }
-            cpu.dispatch(Multiply {
-                a: self.transposed,
-                b: bottom.from(first),
-                ldb: ld,
-                dst: w,
-                ldd: ldw,
-                cols: n,
-                store,
-            });
-            cpu.dispatch(Multiply { a: self.t, b: w, ldb: ldw, dst: tw, ldd: ldw, cols: n, store: Store::Set });
-            if let Some(top) = &mut top {
-                for (j, tw) in tw.chunks_exact(ldw).enumerate().take(n) {
-                    for (c, w) in top.column(first + j, k).iter_mut().zip(tw) {
-                        *c -= w;
-                    }
-                }
+        }
+        for j in first..first + n {
+            bottom.copy_others(j, m);
+        }
+        let place = bottom.place.after(first);
+        let (a, b) = (self.transposed, (bottom.input(), place));
+        cpu.dispatch(Multiply { a, b, dst: (w, place_w), cols: n, store });
+        let (a, b, store) = (self.t, (&*w, place_w), Store::Set);
+        cpu.dispatch(Multiply { a, b, dst: (tw, place_w), cols: n, store });
+        if let Some(top) = top {
+            for (j, tw) in tw.chunks_exact(ldw).enumerate().take(n) {
+                top.subtract(first + j, &tw[..k]);
             }
-            cpu.dispatch(Multiply {
-                a: self.plain,
-                b: tw,
-                ldb: ldw,
-                dst: bottom.from(first),
-                ldd: ld,
-                cols: n,
-                store: Store::Sub,
-            });
+        }
+        let store = bottom.source.map_or(Store::Sub, Store::SubFrom);
+        let (a, b) = (self.plain, (&*tw, place_w));
+        cpu.dispatch(Multiply { a, b, dst: (&mut *bottom.data, place), cols: n, store });
+    }
+}
+
+/// A block and the rows that it changes.
+pub(crate) struct Step<'a> {
+    pub(crate) block: Block<'a>,
+    /// First row in the matrix on top, if there is one.
+    pub(crate) top_row: usize,
+    /// First row in the matrix below.
+    pub(crate) bottom_row: usize,
+}
+
+/// How many blocks to pack before a sweep: as many as the second cache holds beside the columns,
+/// so that columns come from further away only once for all of them.
+pub(crate) fn blocks_together(m: usize, k: usize) -> usize {
+    /// About half of a second cache of 1 MiB.
+    const PACKED_WORDS_MAX: usize = 72 << 10;
+    (PACKED_WORDS_MAX / Block::words(m, k)).clamp(1, STEPS_MAX)
+}
+
+/// Blocks in one sweep.
+pub(crate) const STEPS_MAX: usize = 4;
+
+/// Applies blocks one after the other, 8 columns at a time through all of them. Only the first
+/// reads from the targets' sources.
+pub(crate) fn sweep(
+    cpu: Cpu,
+    steps: &[Option<Step<'_>>],
+    mut top: Option<Target<'_>>,
+    mut bottom: Target<'_>,
+    cols: usize,
+    work: &mut [f64],
+) {
+    let sources = (top.as_ref().and_then(|top| top.source), bottom.source);
+    for first in (0..cols).step_by(COLUMNS) {
+        let n = COLUMNS.min(cols - first);
+        for (i, step) in steps.iter().flatten().enumerate() {
+            if let Some(top) = &mut top {
+                top.place.row = step.top_row;
+                top.source = sources.0.filter(|_| i == 0);
+            }
+            bottom.place.row = step.bottom_row;
+            bottom.source = sources.1.filter(|_| i == 0);
+            step.block.apply_columns(cpu, &mut top, &mut bottom, (first, n), work);
         }
     }
 }
 
-/// Rows of a column-major matrix that a block of reflectors changes.
+/// Columns of a matrix that blocks of reflectors change.
 pub(crate) struct Target<'a> {
     /// The matrix.
     pub(crate) data: &'a mut [f64],
-    /// Its leading dimension.
-    pub(crate) ld: usize,
-    /// First row that the block changes.
-    pub(crate) row: usize,
-    /// Where the matrix's columns are still to be copied from, whole, with the same leading
-    /// dimension: done just before a column is first changed, when it is wanted in the cache.
+    /// Where in it the first column's first changed row is.
+    pub(crate) place: Place,
+    /// What the matrix was before, of the same layout, when it has not been copied to `data` yet:
+    /// then the block reads from here, and copies the rows that it does not change.
     pub(crate) source: Option<&'a [f64]>,
 }
 
 impl Target<'_> {
-    fn refresh(&mut self, first: usize, n: usize) {
-        if let Some(source) = self.source {
-            let span = first * self.ld..(first + n) * self.ld;
-            self.data[span.clone()].copy_from_slice(&source[span]);
+    fn input(&self) -> &[f64] {
+        self.source.unwrap_or(self.data)
+    }
+
+    /// Copies the rows of a column above and below the `rows` that change.
+    fn copy_others(&mut self, col: usize, rows: usize) {
+        let (Some(source), Stride::Fixed(ld)) = (self.source, self.place.stride) else { return };
+        let (start, row) = (self.place.start(col), self.place.row);
+        let above = start - row..start;
+        let below = start + rows..start + ld - row;
+        for span in [above, below] {
+            if !span.is_empty() {
+                self.data[span.clone()].copy_from_slice(&source[span]);
+            }
         }
     }
 
-    fn from(&mut self, col: usize) -> &mut [f64] {
-        &mut self.data[col * self.ld + self.row..]
-    }
-
-    fn column(&mut self, col: usize, len: usize) -> &mut [f64] {
-        let start = col * self.ld + self.row;
-        &mut self.data[start..start + len]
+    fn subtract(&mut self, col: usize, w: &[f64]) {
+        let start = self.place.start(col);
+        let column = &mut self.data[start..start + w.len()];
+        if let Some(source) = self.source {
+            for ((c, w), old) in column.iter_mut().zip(w).zip(&source[start..]) {
+                *c = old - w;
+            }
+        } else {
+            for (c, w) in column.iter_mut().zip(w) {
+                *c -= w;
+            }
+        }
     }
 }
 

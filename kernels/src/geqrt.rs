@@ -1,7 +1,9 @@
 //! QR of one tile, and its Q applied: geqrt, unmqr, unmqr_n.
 
-use crate::apply::{Block, Profile, Side, Target, TileColumns, UnitTileColumns, unit_lower, upper};
-use crate::micro::Cpu;
+use crate::apply::{
+    Block, Profile, STEPS_MAX, Side, Step, Target, TileColumns, UnitTileColumns, blocks_together, sweep, unit_lower, upper,
+};
+use crate::micro::{Cpu, Place};
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use crate::panel::{Matrix, factor_tall, panel_words};
 use crate::tile::TileMut;
@@ -25,11 +27,11 @@ pub(crate) fn ops() -> Vec<KernelOp> {
     ]
 }
 
-/// 2 m n r - (m + n) r^2 + 2/3 r^3.
+/// 4 m n r - 2 (m + n) r^2 + 4/3 r^3: 2 m n^2 - 2/3 n^3 where m >= n.
 fn geqrt_flops(shapes: &TaskShapes<'_>) -> u64 {
     let (m, n) = shapes.input(0);
     let (m, n, r) = (m as u64, n as u64, m.min(n) as u64);
-    2 * m * n * r + 2 * r * r * r / 3 - (m + n) * r * r
+    4 * m * n * r + 4 * r * r * r / 3 - 2 * (m + n) * r * r
 }
 
 /// The matrix, one T, and what a panel or its application takes.
@@ -79,7 +81,8 @@ fn factor_blocks(
         let v = unit_lower(&left[j * m + j..], m, m - j);
         let (block, work) =
             Block::new(cpu, scratch, (m - j, k), Profile::UnitLower, &v, &upper(factor, k, k), Side::Transposed);
-        let target = Target { data: right, ld: m, row: j, source: None };
+        let place = Place { row: j, ..Place::dense(m) };
+        let target = Target { data: right, place, source: None };
         block.apply(cpu, None, target, n - j - k, work);
     }
     Ok(())
@@ -112,7 +115,14 @@ fn unmqr_flops(shapes: &TaskShapes<'_>) -> u64 {
 fn unmqr_scratch(shapes: &TaskShapes<'_>) -> usize {
     let (m, _) = shapes.input(0);
     let (r, b) = shapes.input(1);
-    Block::words(m, b.min(r)) + Block::apply_words(b.min(r))
+    apply_words(m, r, b)
+}
+
+/// Scratch to apply `r` reflectors over `m` rows in groups of `ib`, as many at once as is best.
+pub(crate) fn apply_words(m: usize, r: usize, ib: usize) -> usize {
+    let ib = ib.min(r);
+    let together = blocks_together(m, ib).min(r.div_ceil(ib));
+    together * Block::words(m, ib) + Block::apply_words(ib)
 }
 
 fn unmqr(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
@@ -120,13 +130,20 @@ fn unmqr(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     let ((m, r), (_, cols)) = (v.shape.dense(), c.shape.dense());
     let ([output], scratch) = tiles.outputs();
     let cpu = Cpu::new();
+    let ib = (t.shape.cols as usize).min(r);
     let mut source = Some(c.data);
-    for (j, k) in groups(r, t.shape.cols as usize, side) {
-        let columns = UnitTileColumns { tile: v, first: j };
-        let factor = TileColumns { tile: t, first: j };
-        let (block, work) = Block::new(cpu, scratch, (m - j, k), Profile::UnitLower, &columns, &factor, side);
-        let target = Target { data: output.data, ld: m, row: j, source: source.take() };
-        block.apply(cpu, None, target, cols, work);
+    let mut groups = groups(r, ib, side).peekable();
+    while groups.peek().is_some() {
+        let mut steps: [Option<Step<'_>>; STEPS_MAX] = [const { None }; STEPS_MAX];
+        let mut space = &mut *scratch;
+        for (step, (j, k)) in steps.iter_mut().zip(groups.by_ref().take(blocks_together(m, ib))) {
+            let (columns, factor) = (UnitTileColumns { tile: v, first: j }, TileColumns { tile: t, first: j });
+            let (block, rest) = Block::new(cpu, space, (m - j, k), Profile::UnitLower, &columns, &factor, side);
+            space = rest;
+            *step = Some(Step { block, top_row: 0, bottom_row: j });
+        }
+        let target = Target { data: output.data, place: Place::dense(m), source: source.take() };
+        sweep(cpu, &steps, None, target, cols, space);
     }
     Ok(())
 }

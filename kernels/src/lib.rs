@@ -1,10 +1,54 @@
 //! Tile kernels of peerwren: QR of tiles in compact WY form, one thread a kernel. Knows tiles and
 //! shapes, never keys, networks, tasks or programs.
 //!
-//! A [`KernelSet`](op::KernelSet) maps the names that programs use to [`KernelOp`](op::KernelOp)s; each checks its tiles'
-//! shapes against a signature, tells its flops and scratch, and runs. The result of a kernel
-//! depends on its inputs alone: not on buffers, their alignment or earlier runs, and for the compact WY kernels
-//! not on the width of the CPU's vectors either.
+//! A [`KernelSet`] maps the names that programs use to [`KernelOp`]s. Each has a [`Signature`], checks
+//! the shapes of its tiles against it, tells its flops and scratch, and runs. It allocates nothing: the
+//! caller brings outputs and scratch.
+//!
+//! ```text
+//! geqrt unmqr          a tile; what applies its Q (unmqr_n: Q itself, unmqr: its transpose)
+//! tsqrt tsmqr          a triangle on top of a tile
+//! ttqrt ttmqr          a triangle on top of a triangle
+//! qr_factor, qr_leaf, qr_factor_triangular, qr_trailing_update, identity
+//!                      numpywren's own kernels, T a full tile: the baseline
+//! amax, residual_step, gram_step, colsum, ..
+//!                      what the check |A - QR|, |I - Q'Q| is made of
+//! ```
+//!
+//! A tile is at rest as it is in memory: 8-byte words, column-major, triangles packed ([`Kind`]). The
+//! inner block `ib` is part of a T's shape, `tfac(k, ib)`, so that no kernel has an option that its
+//! tiles do not show.
+//!
+//! The result of a kernel depends on its inputs alone: not on buffers, their alignment or earlier runs,
+//! and for the compact WY kernels not on the width of the CPU's vectors either.
+//!
+//! ```
+//! use peerwren_kernels::{KernelSet, Shape, TaskShapes, TaskTiles, TileMut, TileRef};
+//!
+//! let kernels = KernelSet::standard();
+//! let geqrt = kernels.get("geqrt").expect("a standard kernel");
+//!
+//! // A of 3 x 2, column by column; V is a unit trapezoid, T has inner block 2, R is a triangle.
+//! let a = Shape::full(3, 2);
+//! let (v, t, r) = (Shape::unit(3, 2), Shape::tfac(2, 2), Shape::upper(2, 2));
+//! let words = [3.0, 4.0, 0.0, 1.0, 2.0, 2.0];
+//! let [mut v_words, mut t_words, mut r_words] = [v, t, r].map(|shape| vec![0.0; shape.words()]);
+//!
+//! let shapes = TaskShapes { inputs: &[Some(a)], outputs: &[Some(v), Some(t), Some(r)] };
+//! geqrt.check(&shapes)?;
+//! geqrt.run(&mut TaskTiles {
+//!     inputs: &[Some(TileRef::new(a, &words))],
+//!     outputs: &mut [
+//!         Some(TileMut::new(v, &mut v_words)),
+//!         Some(TileMut::new(t, &mut t_words)),
+//!         Some(TileMut::new(r, &mut r_words)),
+//!     ],
+//!     scratch: &mut vec![0.0; geqrt.scratch_words(&shapes)],
+//! })?;
+//! // |R[0, 0]| is the length of A's first column.
+//! assert!((r_words[0].abs() - 5.0).abs() < 1e-14);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod apply;
 mod check;

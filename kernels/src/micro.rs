@@ -118,23 +118,67 @@ pub(crate) struct Packed<'a> {
     pub(crate) band: Band,
 }
 
-/// What becomes of the destination.
+/// Where the columns of a column-major matrix begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Store {
+pub(crate) enum Stride {
+    /// Column `c` at `c` times this.
+    Fixed(usize),
+    /// Column `c` of a packed upper triangle: at `c (c + 1) / 2`.
+    Packed,
+}
+
+impl Stride {
+    #[inline(always)]
+    pub(crate) fn start(self, col: usize) -> usize {
+        match self {
+            Stride::Fixed(ld) => col * ld,
+            Stride::Packed => col * (col + 1) / 2,
+        }
+    }
+}
+
+/// Columns `first..` of a matrix, rows `row..`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) stride: Stride,
+    pub(crate) first: usize,
+    pub(crate) row: usize,
+}
+
+impl Place {
+    /// The first columns and rows of a matrix with this leading dimension.
+    pub(crate) fn dense(ld: usize) -> Place {
+        Place { stride: Stride::Fixed(ld), first: 0, row: 0 }
+    }
+
+    /// The same rows, columns from `col` on.
+    pub(crate) fn after(self, col: usize) -> Place {
+        Place { first: self.first + col, ..self }
+    }
+
+    #[inline(always)]
+    pub(crate) fn start(self, col: usize) -> usize {
+        self.stride.start(self.first + col) + self.row
+    }
+}
+
+/// What becomes of the destination.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Store<'a> {
     Set,
     Add,
     Sub,
+    /// What is at the same place in here less the product.
+    SubFrom(&'a [f64]),
 }
 
-/// `dst = a b`, `dst + a b` or `dst - a b` for `cols` columns of `b` and `dst`, each column-major.
+/// The product `a b`, or the destination plus or less it, for `cols` columns of `b` and `dst`.
 pub(crate) struct Multiply<'a> {
     pub(crate) a: Packed<'a>,
-    pub(crate) b: &'a [f64],
-    pub(crate) ldb: usize,
-    pub(crate) dst: &'a mut [f64],
-    pub(crate) ldd: usize,
+    pub(crate) b: (&'a [f64], Place),
+    pub(crate) dst: (&'a mut [f64], Place),
     pub(crate) cols: usize,
-    pub(crate) store: Store,
+    pub(crate) store: Store<'a>,
 }
 
 impl WithSimd for Multiply<'_> {
@@ -160,36 +204,44 @@ impl Multiply<'_> {
     fn columns<S: Simd, const N: usize>(&mut self, simd: S, col: usize) -> usize {
         let Packed { data, rows, depth, band } = self.a;
         let panels = Panels { lanes: S::F64_LANES, next: 0, end: rows.div_ceil(S::F64_LANES) };
+        let (source, place) = self.b;
+        let columns: [&[f64]; N] = std::array::from_fn(|j| &source[place.start(col + j)..]);
+        let starts: [usize; N] = std::array::from_fn(|j| self.dst.1.start(col + j));
         for (r0, height) in panels {
             let r1 = rows.min(r0 + height);
             let (k0, k1) = band.range(r0, r1, depth);
             let a = &data[r0 * depth + k0 * height..r0 * depth + k1 * height];
-            let (source, ldb) = (self.b, self.ldb);
-            let b: [&[f64]; N] = std::array::from_fn(|j| {
-                let start = (col + j) * ldb;
-                &source[start + k0..start + k1]
-            });
-            let at = col * self.ldd + r0;
-            let len = (N - 1) * self.ldd + (r1 - r0);
-            let dst = &mut self.dst[at..at + len];
+            let place = TilePlace { columns: &columns, starts: &starts, k0, r0, rows: r1 - r0 };
+            let (dst, store) = (&mut *self.dst.0, self.store);
             match height / S::F64_LANES {
-                3 => simd.vectorize(Tile::<3, N> { a, b, dst, ldd: self.ldd, rows: r1 - r0, store: self.store }),
-                2 => simd.vectorize(Tile::<2, N> { a, b, dst, ldd: self.ldd, rows: r1 - r0, store: self.store }),
-                _ => simd.vectorize(Tile::<1, N> { a, b, dst, ldd: self.ldd, rows: r1 - r0, store: self.store }),
+                3 => simd.vectorize(Tile::<3, N> { a, place, dst, store }),
+                2 => simd.vectorize(Tile::<2, N> { a, place, dst, store }),
+                _ => simd.vectorize(Tile::<1, N> { a, place, dst, store }),
             }
         }
         N
     }
 }
 
+/// Where a register tile's operands are.
+struct TilePlace<'a, const N: usize> {
+    /// Columns of B from depth 0 on.
+    columns: &'a [&'a [f64]; N],
+    /// Where the destination's columns begin.
+    starts: &'a [usize; N],
+    /// First depth.
+    k0: usize,
+    /// First row and how many.
+    r0: usize,
+    rows: usize,
+}
+
 /// `M` vectors of rows times `N` columns.
 struct Tile<'a, const M: usize, const N: usize> {
     a: &'a [f64],
-    b: [&'a [f64]; N],
+    place: TilePlace<'a, N>,
     dst: &'a mut [f64],
-    ldd: usize,
-    rows: usize,
-    store: Store,
+    store: Store<'a>,
 }
 
 impl<const M: usize, const N: usize> WithSimd for Tile<'_, M, N> {
@@ -199,7 +251,8 @@ impl<const M: usize, const N: usize> WithSimd for Tile<'_, M, N> {
     fn with_simd<S: Simd>(self, simd: S) {
         let (a, _) = S::as_simd_f64s(self.a);
         let depth = a.len() / M;
-        let b: [&[f64]; N] = std::array::from_fn(|j| &self.b[j][..depth]);
+        let TilePlace { columns, starts, k0, r0, rows } = self.place;
+        let b: [&[f64]; N] = std::array::from_fn(|j| &columns[j][k0..k0 + depth]);
         let mut acc = [[simd.splat_f64s(0.0); M]; N];
         for (k, a) in a.chunks_exact(M).enumerate() {
             unroll!(N, j, {
@@ -207,39 +260,73 @@ impl<const M: usize, const N: usize> WithSimd for Tile<'_, M, N> {
                 unroll!(M, i, { acc[j][i] = simd.mul_add_f64s(a[i], b, acc[j][i]) });
             });
         }
-        match self.store {
-            Store::Set => finish(simd, &acc, self.dst, self.ldd, self.rows, |_, sum| sum),
-            Store::Add => finish(simd, &acc, self.dst, self.ldd, self.rows, |old, sum| simd.add_f64s(old, sum)),
-            Store::Sub => finish(simd, &acc, self.dst, self.ldd, self.rows, |old, sum| simd.sub_f64s(old, sum)),
-        }
+        // Rows that are no whole vector go through a column of their own.
+        let whole = rows == M * S::F64_LANES;
+        unroll!(N, j, {
+            let span = starts[j] + r0..starts[j] + r0 + rows;
+            let column = &mut self.dst[span.clone()];
+            match self.store {
+                Store::Set => finish(simd, whole, acc[j], None, column, |_, sum| sum),
+                Store::Add => finish(simd, whole, acc[j], None, column, |old, sum| simd.add_f64s(old, sum)),
+                Store::Sub => finish(simd, whole, acc[j], None, column, |old, sum| simd.sub_f64s(old, sum)),
+                Store::SubFrom(from) => {
+                    finish(simd, whole, acc[j], Some(&from[span]), column, |old, sum| simd.sub_f64s(old, sum));
+                }
+            }
+        });
     }
 }
 
-/// Merges the sums into the destination; loops of fixed length, so that sums stay in registers.
+/// Merges one column's sums with `from`, or with the destination itself.
 #[inline(always)]
-fn finish<S: Simd, const M: usize, const N: usize>(
+fn finish<S: Simd, const M: usize>(
     simd: S,
-    acc: &[[S::f64s; M]; N],
-    dst: &mut [f64],
-    ldd: usize,
-    rows: usize,
+    whole: bool,
+    sums: [S::f64s; M],
+    from: Option<&[f64]>,
+    column: &mut [f64],
     merge: impl Fn(S::f64s, S::f64s) -> S::f64s,
 ) {
-    if rows == M * S::F64_LANES {
-        unroll!(N, j, {
-            let (column, _) = S::as_mut_simd_f64s(&mut dst[j * ldd..j * ldd + rows]);
-            let column = &mut column[..M];
-            unroll!(M, i, { column[i] = merge(column[i], acc[j][i]) });
-        });
+    let rows = column.len();
+    if whole {
+        let (column, _) = S::as_mut_simd_f64s(column);
+        let column = &mut column[..M];
+        if let Some(from) = from {
+            let (from, _) = S::as_simd_f64s(from);
+            let from = &from[..M];
+            unroll!(M, i, { column[i] = merge(from[i], sums[i]) });
+        } else {
+            unroll!(M, i, { column[i] = merge(column[i], sums[i]) });
+        }
     } else {
-        unroll!(N, j, {
-            let column = &mut dst[j * ldd..j * ldd + rows];
-            unroll!(M, i, {
-                let end = rows.min((i + 1) * S::F64_LANES);
-                let part = &mut column[i * S::F64_LANES..end];
-                let old = simd.partial_load_f64s(part);
-                simd.partial_store_f64s(part, merge(old, acc[j][i]));
-            });
+        unroll!(M, i, {
+            let span = i * S::F64_LANES..rows.min((i + 1) * S::F64_LANES);
+            let old = simd.partial_load_f64s(&from.unwrap_or(column)[span.clone()]);
+            simd.partial_store_f64s(&mut column[span], merge(old, sums[i]));
         });
+    }
+}
+
+#[cfg(test)]
+mod speed {
+    use super::*;
+    #[test]
+    fn speed() {
+        let cpu = Cpu::new();
+        for (rows, depth) in [(32, 512), (512, 32), (32, 32), (24, 512), (16, 512), (480, 32), (48, 512), (24,32), (64, 512), (512,64)] {
+            let a = vec![1e-3; padded(rows) * depth];
+            let b = vec![1e-3; depth * 8];
+            let mut d = vec![0.0; 8 * padded(rows)];
+            let mut best = f64::MAX;
+            for _ in 0..2000 {
+                let t = std::time::Instant::now();
+                for _ in 0..8 {
+                    let a = Packed { data: &a, rows, depth, band: Band::default() };
+                    cpu.dispatch(Multiply { a, b: (&b, Place::dense(depth)), dst: (&mut d, Place::dense(padded(rows))), cols: 8, store: Store::Sub });
+                }
+                best = best.min(t.elapsed().as_secs_f64() / 8.0);
+            }
+            println!("{rows}x{depth}: {:.1} GFLOP/s", 2.0 * (rows * depth * 8) as f64 / best / 1e9);
+        }
     }
 }

@@ -56,34 +56,73 @@ pub(crate) fn pack_transposed<'a, C: Columns>(
 ) -> Packed<'a> {
     /// Rows of the matrix in a pass: keeps a panel's part in the first cache.
     const STRIP: usize = 64;
+    /// Columns that go side by side in one go.
+    const GROUP: usize = 4;
     let space = &mut space[..packed_words(rows, depth)];
     for (c0, height) in cpu.panels(rows) {
         let panel = &mut space[c0 * depth..(c0 + height) * depth];
         for (strip, out) in panel.chunks_mut(STRIP * height).enumerate() {
             let (k0, k1) = (strip * STRIP, depth.min((strip + 1) * STRIP));
-            for i in 0..height {
-                let entries: (usize, &[f64]) = if c0 + i < rows { matrix.column(c0 + i) } else { (0, &[]) };
-                let (first, end) = (entries.0.clamp(k0, k1), (entries.0 + entries.1.len()).clamp(k0, k1));
-                let out = &mut out[i..];
-                for k in k0..first {
-                    out[(k - k0) * height] = 0.0;
-                }
-                if first < end {
-                    let part = &entries.1[first - entries.0..end - entries.0];
-                    for (out, &x) in out[(first - k0) * height..].iter_mut().step_by(height).zip(part) {
-                        *out = x;
+            for i0 in (0..height).step_by(GROUP) {
+                let group = c0 + i0..(c0 + i0 + GROUP).min(rows);
+                let dense = group.len() == GROUP
+                    && height - i0 >= GROUP
+                    && group.clone().all(|c| {
+                        let (first, entries) = matrix.column(c);
+                        first <= k0 && k1 <= first + entries.len()
+                    });
+                if dense {
+                    let columns: [&[f64]; GROUP] = std::array::from_fn(|i| {
+                        let (first, entries) = matrix.column(c0 + i0 + i);
+                        &entries[k0 - first..k1 - first]
+                    });
+                    interleave(out, i0, height, &columns);
+                } else {
+                    for i in i0..height.min(i0 + GROUP) {
+                        scatter(out, i, height, (k0, k1), matrix, (c0 + i < rows).then_some(c0 + i));
                     }
-                }
-                for k in end.max(first)..k1 {
-                    out[(k - k0) * height] = 0.0;
-                }
-                if C::UNIT && c0 + i < rows && (k0..k1).contains(&(entries.0 - 1)) {
-                    out[(entries.0 - 1 - k0) * height] = 1.0;
                 }
             }
         }
     }
     Packed { data: space, rows, depth, band }
+}
+
+/// Writes four columns side by side, `height` words from row to row.
+fn interleave(out: &mut [f64], at: usize, height: usize, columns: &[&[f64]; 4]) {
+    let [a, b, c, d] = columns;
+    let rows = a.iter().zip(*b).zip(c.iter().zip(*d));
+    for (out, ((a, b), (c, d))) in out.chunks_exact_mut(height).zip(rows) {
+        out[at..at + 4].copy_from_slice(&[*a, *b, *c, *d]);
+    }
+}
+
+/// Writes rows `k0..k1` of one column, implied zeros and ones included, `height` words from row to
+/// row; zeros for `None`.
+fn scatter<C: Columns>(
+    out: &mut [f64],
+    at: usize,
+    height: usize,
+    (k0, k1): (usize, usize),
+    matrix: &C,
+    column: Option<usize>,
+) {
+    let (start, entries) = column.map_or((0, &[][..]), |c| matrix.column(c));
+    let end = start + entries.len();
+    let (first, last) = (start.clamp(k0, k1), end.clamp(k0, k1));
+    let mut out = out[at..].iter_mut().step_by(height);
+    let one = (C::UNIT && column.is_some()).then(|| start.wrapping_sub(1));
+    for (k, out) in (k0..first).zip(&mut out) {
+        *out = if one == Some(k) { 1.0 } else { 0.0 };
+    }
+    if first < last {
+        for (x, out) in entries[first - start..last - start].iter().zip(&mut out) {
+            *out = *x;
+        }
+    }
+    for (_, out) in (last.max(first)..k1).zip(&mut out) {
+        *out = 0.0;
+    }
 }
 
 /// Packs a `rows` x `depth` matrix.
@@ -100,8 +139,10 @@ pub(crate) fn pack<'a, C: Columns>(
         for (c, out) in panel.chunks_exact_mut(height).enumerate() {
             let (first, entries) = matrix.column(c);
             let (a, b) = (first.clamp(r0, r0 + height), (first + entries.len()).clamp(r0, r0 + height));
-            if b - a == height {
-                out.copy_from_slice(&entries[a - first..b - first]);
+            if b - a == height && height % 8 == 0 {
+                for (out, x) in out.chunks_exact_mut(8).zip(entries[a - first..b - first].chunks_exact(8)) {
+                    out.copy_from_slice(x);
+                }
             } else {
                 out[..a - r0].fill(0.0);
                 if a < b {

@@ -4,7 +4,7 @@
 use crate::KernelError;
 use crate::apply::{Block, Profile, Side, Target, transpose, unit_lower, upper};
 use crate::householder::{self, BASE, Square, Top};
-use crate::micro::{Band, Cpu, Multiply, Packed, Store, padded};
+use crate::micro::{Band, Cpu, Multiply, Packed, Place, Store, padded};
 use crate::pack::{Dense, pack, packed_words};
 
 /// A dense column-major matrix, the panel its first columns.
@@ -57,7 +57,7 @@ pub(crate) fn factor_tall(
     let t1 = upper(t.data, t.ld, k1);
     let (block, work) =
         Block::with(cpu, v1_transposed, scratch, Profile::UnitLower, &v1, &t1, Side::Transposed);
-    block.apply(cpu, None, Target { data: right, ld, row: 0, source: None }, k2, work);
+    block.apply(cpu, None, Target { data: right, place: Place::dense(ld), source: None }, k2, work);
     factor_tall(cpu, a.part(k1, k1), (m - k1, k2), t.part(k1, k1), scratch)?;
     // Make V2 explicit while it is multiplied, from its first row on.
     let (saved, scratch) = scratch.split_at_mut(k2 * k2);
@@ -103,8 +103,8 @@ pub(crate) fn factor_stacked(
     let t1 = upper(t.data, t.ld, k1);
     let (block, work) = Block::with(cpu, v1_transposed, scratch, profile, &v1, &t1, Side::Transposed);
     let ldr = r.ld;
-    let top = Target { data: &mut r.data[k1 * ldr..], ld: ldr, row: 0, source: None };
-    block.apply(cpu, Some(top), Target { data: right, ld, row: 0, source: None }, k2, work);
+    let top = Target { data: &mut r.data[k1 * ldr..], place: Place::dense(ldr), source: None };
+    block.apply(cpu, Some(top), Target { data: right, place: Place::dense(ld), source: None }, k2, work);
     let rise2 = rise.saturating_add(k1);
     factor_stacked(cpu, r.part(k1, k1), a.part(0, k1), (m, rise2, k2), t.part(k1, k1), scratch)?;
     v1_transposed.band.least = 0;
@@ -131,10 +131,11 @@ fn merge(
     let (product, rest) = rest.split_at_mut(ldg * k2);
     let (t2, rest) = rest.split_at_mut(k2 * k2);
     let (t1_space, rest) = rest.split_at_mut(packed_words(k1, k1));
-    cpu.dispatch(Multiply { a: v1, b: v2, ldb: ld, dst: gram, ldd: ldg, cols: k2, store: Store::Set });
+    let place = Place::dense(ldg);
+    cpu.dispatch(Multiply { a: v1, b: (v2, Place::dense(ld)), dst: (gram, place), cols: k2, store: Store::Set });
     let band = Band { from: Some(0), ..Band::default() };
     let a = pack(cpu, t1_space, (k1, k1), band, &upper(t.data, t.ld, k1));
-    cpu.dispatch(Multiply { a, b: gram, ldb: ldg, dst: product, ldd: ldg, cols: k2, store: Store::Set });
+    cpu.dispatch(Multiply { a, b: (gram, place), dst: (product, place), cols: k2, store: Store::Set });
     let right = &mut t.data[k1 * t.ld..];
     for (j, t2) in t2.chunks_exact_mut(k2).enumerate() {
         let column = &mut right[j * t.ld..j * t.ld + k1 + k2];
@@ -143,7 +144,8 @@ fn merge(
     }
     let dense = Dense { data: product, ld: ldg, rows: k1, rise: usize::MAX };
     let a = pack(cpu, rest, (k1, k2), Band::default(), &dense);
-    cpu.dispatch(Multiply { a, b: t2, ldb: k2, dst: right, ldd: t.ld, cols: k2, store: Store::Sub });
+    let (b, dst) = ((&*t2, Place::dense(k2)), (right, Place::dense(t.ld)));
+    cpu.dispatch(Multiply { a, b, dst, cols: k2, store: Store::Sub });
 }
 
 fn tall_base(

@@ -3,9 +3,9 @@
 //!
 //! [R; A] = Q [R'; 0] with Q = I - [I; V2] T [I; V2]'. V2 has A's shape, zeros included.
 
-use crate::apply::{Block, Profile, Side, Target, TileColumns, upper};
-use crate::geqrt::{groups, write_group};
-use crate::micro::Cpu;
+use crate::apply::{Block, Profile, STEPS_MAX, Side, Step, Target, TileColumns, blocks_together, sweep, upper};
+use crate::geqrt::{apply_words, groups, write_group};
+use crate::micro::{Cpu, Place, Stride};
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use crate::pack::Dense;
 use crate::panel::{Matrix, factor_stacked, panel_words};
@@ -19,21 +19,18 @@ pub(crate) fn ops() -> Vec<KernelOp> {
         KernelOp::standard(signature, move |tiles| apply(tiles, side)).with_flops(ttmqr_flops).with_scratch(apply_scratch)
     };
     vec![
-        KernelOp::standard("tsqrt(upper(n,n), full(m,n)) -> full(m,n), tfac(n,b), upper(n,n)", tsqrt)
+        KernelOp::standard("tsqrt(upper(n,n), full(m,n)) -> full(m,n), tfac(n,b), upper(n,n)", factor)
             .with_flops(|shapes| {
                 let (m, n) = shapes.input(1);
                 2 * (m * n * n) as u64
             })
-            .with_scratch(tsqrt_scratch),
+            .with_scratch(factor_scratch),
         KernelOp::standard(
             "ttqrt(upper(n,n), upper(q,n)) -> upper(q,n), tfac(n,b), upper(n,n) where q <= n",
-            ttqrt,
+            factor,
         )
         .with_flops(ttqrt_flops)
-        .with_scratch(|shapes| {
-            let (q, n) = shapes.input(1);
-            q * n + tsqrt_scratch(shapes)
-        }),
+        .with_scratch(factor_scratch),
         tsmqr(
             "tsmqr(full(m,n), tfac(n,b), full(p,c), full(m,c)) -> full(p,c), full(m,c) where p >= n",
             Side::Transposed,
@@ -53,27 +50,65 @@ pub(crate) fn ops() -> Vec<KernelOp> {
     ]
 }
 
-/// R dense, one T, and what a panel or its application takes.
-fn tsqrt_scratch(shapes: &TaskShapes<'_>) -> usize {
+/// Scratch of [`factor_blocks`]: a diagonal block of R, a block of A, one T, and what a panel or
+/// its application takes.
+fn factor_scratch(shapes: &TaskShapes<'_>) -> usize {
     let (m, n) = shapes.input(1);
-    let (_, b) = shapes.output(1);
-    n * n + stacked_words(m, b.min(n))
+    let ib = shapes.output(1).1.min(n);
+    2 * ib * ib + m * ib + panel_words(m, ib).max(Block::words(m, ib) + Block::apply_words(ib))
 }
 
-/// Scratch of [`factor_blocks`].
-fn stacked_words(m: usize, ib: usize) -> usize {
-    ib * ib + panel_words(m, ib).max(Block::words(m, ib) + Block::apply_words(ib))
-}
-
-fn tsqrt(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
+/// tsqrt and ttqrt: by blocks of columns, R and A in their own packing, a block of A dense.
+fn factor(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (r, a) = (tiles.input(0), tiles.input(1));
     let (m, n) = a.shape.dense();
     let ([v, t, r_new], scratch) = tiles.outputs();
-    let (r_dense, scratch) = scratch.split_at_mut(n * n);
-    r.unpack(r_dense, n);
+    r_new.data.copy_from_slice(r.data);
     v.data.copy_from_slice(a.data);
-    factor_blocks(Cpu::new(), r_dense, v.data, (m, n), Kind::Full, t, scratch)?;
-    r_new.pack(r_dense, n);
+    let (kind, cpu) = (a.shape.kind, Cpu::new());
+    for (j, k) in groups(n, t.shape.cols as usize, Side::Transposed) {
+        let (rows, profile) = reach(kind, m, j, k);
+        let rise = if let Profile::Upper { rise } = profile { rise } else { usize::MAX };
+        let (factor, scratch) = scratch.split_at_mut(k * k);
+        let (diagonal, scratch) = scratch.split_at_mut(k * k);
+        let (block, scratch) = scratch.split_at_mut(rows * k);
+        factor.fill(0.0);
+        load(v, j, block, rows);
+        for (c, column) in diagonal.chunks_exact_mut(k).enumerate() {
+            let start = Stride::Packed.start(j + c) + j;
+            column[..=c].copy_from_slice(&r_new.data[start..=start + c]);
+        }
+        let top = Matrix { data: diagonal, ld: k };
+        let bottom = Matrix { data: block, ld: rows };
+        factor_stacked(cpu, top, bottom, (rows, rise, k), Matrix { data: factor, ld: k }, scratch)?;
+        write_group(t, j, factor, k);
+        store(v, j, block, rows);
+        for (c, column) in diagonal.chunks_exact(k).enumerate() {
+            let start = Stride::Packed.start(j + c) + j;
+            r_new.data[start..=start + c].copy_from_slice(&column[..=c]);
+        }
+        if j + k == n {
+            break;
+        }
+        let columns = Dense { data: block, ld: rows, rows, rise };
+        let factor = upper(factor, k, k);
+        let (block, work) = Block::new(cpu, scratch, (rows, k), profile, &columns, &factor, Side::Transposed);
+        // Columns of an upper trapezoid are packed up to its last row, of one length from there on.
+        let turn = if kind == Kind::Upper { n.min(m).max(j + k) } else { j + k };
+        for (first, end) in [(j + k, turn), (turn, n)] {
+            if first == end {
+                continue;
+            }
+            let place = Place { stride: Stride::Packed, first, row: j };
+            let top = Target { data: &mut *r_new.data, place, source: None };
+            let (data, place) = if first < turn {
+                (&mut *v.data, Place { row: 0, ..place })
+            } else {
+                (&mut v.data[v.shape.span(first).offset..], Place::dense(m))
+            };
+            block.apply(cpu, Some(top), Target { data, place, source: None }, end - first, work);
+        }
+    }
     Ok(())
 }
 
@@ -84,49 +119,21 @@ fn ttqrt_flops(shapes: &TaskShapes<'_>) -> u64 {
     2 * n * q * q + 2 * q * (n - q) * (n - q) - 4 * q * q * q / 3
 }
 
-fn ttqrt(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
-    let (r, a) = (tiles.input(0), tiles.input(1));
-    let (q, n) = a.shape.dense();
-    let ([v, t, r_new], scratch) = tiles.outputs();
-    let (r_dense, scratch) = scratch.split_at_mut(n * n);
-    let (v_dense, scratch) = scratch.split_at_mut(q * n);
-    r.unpack(r_dense, n);
-    a.unpack(v_dense, q);
-    factor_blocks(Cpu::new(), r_dense, v_dense, (q, n), Kind::Upper, t, scratch)?;
-    r_new.pack(r_dense, n);
-    v.pack(v_dense, q);
-    Ok(())
+/// Copies columns `first..` of a tile to a dense block of `rows` rows, zeros below them.
+fn load(tile: &TileMut<'_>, first: usize, block: &mut [f64], rows: usize) {
+    for (c, column) in block.chunks_exact_mut(rows).enumerate() {
+        let span = tile.shape.span(first + c);
+        column[..span.len].copy_from_slice(&tile.data[span.offset..span.offset + span.len]);
+        column[span.len..].fill(0.0);
+    }
 }
 
-/// Factors [R; A] in place; `r` is `n` x `n`, `a` is `m` x `n`, both dense, `a` of this kind.
-fn factor_blocks(
-    cpu: Cpu,
-    r: &mut [f64],
-    a: &mut [f64],
-    (m, n): (usize, usize),
-    kind: Kind,
-    t: &mut TileMut<'_>,
-    scratch: &mut [f64],
-) -> Result<(), KernelError> {
-    let ib = t.shape.cols as usize;
-    for (j, k) in groups(n, ib, Side::Transposed) {
-        let (rows, profile) = reach(kind, m, j, k);
-        let rise = if let Profile::Upper { rise } = profile { rise } else { usize::MAX };
-        let (factor, scratch) = scratch.split_at_mut(k * k);
-        factor.fill(0.0);
-        let top = Matrix { data: &mut r[j * n + j..], ld: n };
-        let bottom = Matrix { data: &mut a[j * m..], ld: m };
-        factor_stacked(cpu, top, bottom, (rows, rise, k), Matrix { data: factor, ld: k }, scratch)?;
-        write_group(t, j, factor, k);
-        let (left, right) = a.split_at_mut((j + k) * m);
-        let v = Dense { data: &left[j * m..], ld: m, rows, rise };
-        let factor = upper(factor, k, k);
-        let (block, work) = Block::new(cpu, scratch, (rows, k), profile, &v, &factor, Side::Transposed);
-        let top = Target { data: &mut r[(j + k) * n..], ld: n, row: j, source: None };
-        let bottom = Target { data: right, ld: m, row: 0, source: None };
-        block.apply(cpu, Some(top), bottom, n - j - k, work);
+/// The inverse of [`load`].
+fn store(tile: &mut TileMut<'_>, first: usize, block: &[f64], rows: usize) {
+    for (c, column) in block.chunks_exact(rows).enumerate() {
+        let span = tile.shape.span(first + c);
+        tile.data[span.offset..span.offset + span.len].copy_from_slice(&column[..span.len]);
     }
-    Ok(())
 }
 
 /// Rows that reflectors `j..j + k` of V2 reach, and where their zeros are.
@@ -149,7 +156,7 @@ fn ttmqr_flops(shapes: &TaskShapes<'_>) -> u64 {
 fn apply_scratch(shapes: &TaskShapes<'_>) -> usize {
     let (m, _) = shapes.input(0);
     let (n, b) = shapes.input(1);
-    Block::words(m, b.min(n)) + Block::apply_words(b.min(n))
+    apply_words(m, n, b)
 }
 
 /// [C1; C2] becomes Q' or Q times itself; rows of C1 from n on and of C2 below V2 are copied.
@@ -158,15 +165,22 @@ fn apply(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     let ((m, n), (p, cols), (rows, _)) = (v.shape.dense(), c1.shape.dense(), c2.shape.dense());
     let ([top, bottom], scratch) = tiles.outputs();
     let cpu = Cpu::new();
+    let ib = (t.shape.cols as usize).min(n);
     let mut sources = (Some(c1.data), Some(c2.data));
-    for (j, k) in groups(n, t.shape.cols as usize, side) {
-        let (reached, profile) = reach(v.shape.kind, m, j, k);
-        let columns = TileColumns { tile: v, first: j };
-        let factor = TileColumns { tile: t, first: j };
-        let (block, work) = Block::new(cpu, scratch, (reached, k), profile, &columns, &factor, side);
-        let top = Target { data: top.data, ld: p, row: j, source: sources.0.take() };
-        let bottom = Target { data: bottom.data, ld: rows, row: 0, source: sources.1.take() };
-        block.apply(cpu, Some(top), bottom, cols, work);
+    let mut groups = groups(n, ib, side).peekable();
+    while groups.peek().is_some() {
+        let mut steps: [Option<Step<'_>>; STEPS_MAX] = [const { None }; STEPS_MAX];
+        let mut space = &mut *scratch;
+        for (step, (j, k)) in steps.iter_mut().zip(groups.by_ref().take(blocks_together(m, ib))) {
+            let (reached, profile) = reach(v.shape.kind, m, j, k);
+            let (columns, factor) = (TileColumns { tile: v, first: j }, TileColumns { tile: t, first: j });
+            let (block, rest) = Block::new(cpu, space, (reached, k), profile, &columns, &factor, side);
+            space = rest;
+            *step = Some(Step { block, top_row: j, bottom_row: 0 });
+        }
+        let top = Target { data: &mut *top.data, place: Place::dense(p), source: sources.0.take() };
+        let bottom = Target { data: &mut *bottom.data, place: Place::dense(rows), source: sources.1.take() };
+        sweep(cpu, &steps, Some(top), bottom, cols, space);
     }
     Ok(())
 }

@@ -136,8 +136,8 @@ pub enum FromWorker {
     Missing {
         /// The right that is given back.
         lease: LeaseId,
-        /// Each block and the workers that did not deliver it.
-        blocks: Vec<(BlockKey, Vec<WorkerId>)>,
+        /// What could not be had.
+        blocks: Vec<Missed>,
     },
     /// Blocks that the store has now.
     Durable {
@@ -165,6 +165,17 @@ pub enum FromWorker {
         /// One sentence.
         error: String,
     },
+}
+
+/// A block that could not be had.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Missed {
+    /// The block.
+    pub key: BlockKey,
+    /// The workers that did not deliver it.
+    pub workers: Vec<WorkerId>,
+    /// Whether the store was asked too.
+    pub store: bool,
 }
 
 /// A block that a task made.

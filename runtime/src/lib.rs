@@ -1,4 +1,62 @@
 //! Dense linear algebra on serverless workers that talk to each other.
+//!
+//! A run factors a matrix, cut into tiles, on several workers. Each worker keeps the tiles that it
+//! made or fetched and gives them to its peers over QUIC; the object store is the last resort, not
+//! the only way. This version has QR; workers are threads of this process or child processes.
+//!
+//! # A first run
+//!
+//! ```
+//! use peerwren::Interrupt;
+//! use peerwren::linalg::{QrRequest, qr};
+//! use peerwren::matrix::MatrixSource;
+//! use peerwren::options::{EngineKind, MachineFacts, RunOptions, StoreChoice};
+//!
+//! let source = MatrixSource::parse("random:300x200:1")?;
+//! let (m, n) = source.shape();
+//! let options = RunOptions {
+//!     block: Some(64),
+//!     workers: Some(2),
+//!     engine: EngineKind::Threads,
+//!     store: StoreChoice::Memory,
+//!     ..RunOptions::default()
+//! };
+//! let request = QrRequest {
+//!     source,
+//!     options: options.resolve(m, n, &MachineFacts::read())?,
+//!     q: None,
+//!     r: None,
+//!     check: true,
+//!     interrupt: Interrupt::default(),
+//! };
+//! let report = qr(request, &mut |_progress| {})?.report;
+//! // LAPACK's ratio |A - QR| / (max(m, n) eps |A|): below 30 is sound.
+//! assert!(report.residual.is_some_and(|ratio| ratio < 30.0));
+//! assert!(report.factor.bytes.peer > 0, "the two workers exchanged tiles");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`linalg::qr`] blocks its caller and runs on a thread of its own, so that it works inside and
+//! outside of any async runtime. A program that wants child processes for workers
+//! (`EngineKind::Processes`, the default) calls [`worker_main`] first in its `main`.
+//!
+//! # Where things are
+//!
+//! ```text
+//! linalg      the calls: from a matrix and options to factors and a report
+//! matrix      where tiles come from (.npy, generated) and where results go (.npy)
+//! options     what a user may choose, its defaults and contradictions
+//! report      the figures of a run: JSON, summary, progress
+//! lambdapack  programs over tiles, and who depends on whom in them
+//! plan        programs bound to sizes, checked before anything starts
+//! cost        counts the bytes that a program moves, without running it
+//! control     the messages between a coordinator and its workers
+//! machine     every decision of a run: state machines without I/O, clock or async
+//! ```
+//!
+//! Private: `actors` drive the machines, `engine` runs workers, `run` puts a run together. The crates
+//! below are `peerwren-kernels` (tiles; re-exported as [`kernels`]) and `peerwren-transports` (blocks,
+//! QUIC, stores).
 
 mod actors;
 pub mod control;

@@ -121,14 +121,21 @@ impl Processes {
     }
 
     pub(crate) fn end_all(&mut self) -> impl Future<Output = ()> + 'static {
-        let running = std::mem::take(&mut self.running);
+        let mut running = std::mem::take(&mut self.running);
         async move {
-            let deadline = tokio::time::Instant::now() + GRACE;
-            for (_, mut running) in running {
-                if tokio::time::timeout_at(deadline, &mut running.ended).await.is_err() {
-                    let _ = running.kill.send(());
-                    let _ = running.ended.await;
+            let all = async {
+                while let Some(mut next) = running.first_entry() {
+                    // However it ended, it has.
+                    let _ = (&mut next.get_mut().ended).await;
+                    next.remove();
                 }
+            };
+            if tokio::time::timeout(GRACE, all).await.is_ok() {
+                return;
+            }
+            for (_, running) in running {
+                let _ = running.kill.send(());
+                let _ = running.ended.await;
             }
         }
     }

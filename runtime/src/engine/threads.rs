@@ -73,13 +73,20 @@ impl Threads {
     }
 
     pub(crate) fn end_all(&mut self) -> impl Future<Output = ()> + 'static {
-        let running = std::mem::take(&mut self.running);
+        let mut running = std::mem::take(&mut self.running);
         async move {
-            let deadline = tokio::time::Instant::now() + GRACE;
-            for (_, (cancel, finish)) in running {
-                if tokio::time::timeout_at(deadline, finish).await.is_err() {
-                    let _ = cancel.send(());
+            let all = async {
+                while let Some(mut next) = running.first_entry() {
+                    // However it ended, it has.
+                    let _ = (&mut next.get_mut().1).await;
+                    next.remove();
                 }
+            };
+            if tokio::time::timeout(GRACE, all).await.is_ok() {
+                return;
+            }
+            for (_, (cancel, _)) in running {
+                let _ = cancel.send(());
             }
         }
     }

@@ -89,9 +89,23 @@ pub(crate) enum View {
 /// What stands in a block.
 #[derive(Clone, Debug)]
 pub(crate) enum Stmt {
-    For { var: Name, lo: Expr, hi: Expr, step: Option<Expr>, body: Vec<Stmt> },
-    If { cond: Expr, then: Vec<Stmt>, otherwise: Vec<Stmt> },
-    Let { var: Name, value: Expr, inverses: Vec<(Name, Expr)> },
+    For {
+        var: Name,
+        lo: Expr,
+        hi: Expr,
+        step: Option<Expr>,
+        body: Vec<Stmt>,
+    },
+    If {
+        cond: Expr,
+        then: Vec<Stmt>,
+        otherwise: Vec<Stmt>,
+    },
+    Let {
+        var: Name,
+        value: Expr,
+        inverses: Vec<(Name, Expr)>,
+    },
     Task(TaskStmt),
 }
 
@@ -108,12 +122,37 @@ pub(crate) struct TaskStmt {
 /// A declaration or a statement at the top.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
-    Param { name: Name, default: Option<Expr> },
-    Def { name: Name, args: Vec<Name>, body: Expr },
-    Require { cond: Expr, text: String },
-    Family { input: bool, name: Name, binders: Vec<Binder>, when: Option<Expr>, shape: Expr },
-    Alias { family: Name, patterns: Vec<Expr>, target: Ref, span: Span },
-    Output { name: Name, binders: Vec<Binder>, view: View },
+    Param {
+        name: Name,
+        default: Option<Expr>,
+    },
+    Def {
+        name: Name,
+        args: Vec<Name>,
+        body: Expr,
+    },
+    Require {
+        cond: Expr,
+        text: String,
+    },
+    Family {
+        input: bool,
+        name: Name,
+        binders: Vec<Binder>,
+        when: Option<Expr>,
+        shape: Expr,
+    },
+    Alias {
+        family: Name,
+        patterns: Vec<Expr>,
+        target: Ref,
+        span: Span,
+    },
+    Output {
+        name: Name,
+        binders: Vec<Binder>,
+        view: View,
+    },
     Stmt(Stmt),
 }
 

@@ -7,77 +7,14 @@ use std::sync::Arc;
 
 use peerwren_kernels::tile::Shape;
 use peerwren_transports::block::{Indices, RANK_MAX};
-use rkyv::{Archive, Deserialize, Serialize};
 
-use super::bind::Queries;
 use super::code::{Code, Fault};
 use super::error::{ProgramError, TaskError};
 use super::model::{AliasDecl, FamilyDecl, Model, OutputDecl, TaskDecl};
+use super::queries::Queries;
 use super::query::{Env, Query, SLOTS_MAX};
-use super::resolve::OPERANDS_MAX;
+use super::task::{ResultTile, Slots, Task, Tile};
 use super::walk::{Instr, Stop, Walker};
-
-/// One statement at fixed loop indices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
-pub struct Task {
-    /// The statement, in the order of the text.
-    pub stmt: u16,
-    /// The loop variables, outermost first.
-    pub at: Indices,
-}
-
-/// A tile under its own name: aliases are followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize)]
-pub struct Tile {
-    /// The family, in the order of the text.
-    pub family: u16,
-    /// The indices.
-    pub at: Indices,
-}
-
-/// A tile of an output and the tile that it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResultTile {
-    /// Place of the output in [`Bound::output_names`].
-    pub output: u16,
-    /// Indices in the output.
-    pub at: Indices,
-    /// The tile of the program.
-    pub tile: Tile,
-}
-
-/// The inputs or outputs of a task, at most eight; `None` where an optional one is absent.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Slots {
-    len: u8,
-    tiles: [Option<Tile>; OPERANDS_MAX],
-}
-
-impl Slots {
-    pub(crate) fn push(&mut self, tile: Option<Tile>) {
-        self.tiles[usize::from(self.len)] = tile;
-        self.len += 1;
-    }
-
-    /// The tiles that are there.
-    pub fn present(&self) -> impl Iterator<Item = Tile> {
-        self.iter().flatten().copied()
-    }
-}
-
-impl std::ops::Deref for Slots {
-    type Target = [Option<Tile>];
-
-    fn deref(&self) -> &[Option<Tile>] {
-        &self.tiles[..usize::from(self.len)]
-    }
-}
-
-impl fmt::Debug for Slots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
 
 /// An input family of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,19 +72,26 @@ impl fmt::Debug for Bound {
 
 impl Bound {
     pub(crate) fn new(inner: Inner) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Resolves every output once, so that [`Bound::results`] cannot fail later.
     pub(crate) fn check_results(&self) -> Result<(), ProgramError> {
         let inner = &*self.inner;
         let mut walker = Walker::new();
-        while let Some(id) =
-            walker.next(&inner.code, &inner.output_walk).map_err(|stop| inner.stopped(stop))?
+        while let Some(id) = walker
+            .next(&inner.code, &inner.output_walk)
+            .map_err(|stop| inner.stopped(stop))?
         {
             let access = &inner.outputs[usize::from(id)].access;
             if let Err(wrong) = self.tile_of(access, &walker.env) {
-                return Err(ProgramError::Text(Box::new(self.diagnose(wrong, access.span, ""))));
+                return Err(ProgramError::Text(Box::new(self.diagnose(
+                    wrong,
+                    access.span,
+                    "",
+                ))));
             }
         }
         Ok(())
@@ -160,7 +104,12 @@ impl Bound {
 
     /// The parameters, defaults included.
     pub fn params(&self) -> BTreeMap<&str, i64> {
-        let names = self.inner.model.params.iter().map(|param| param.name.as_str());
+        let names = self
+            .inner
+            .model
+            .params
+            .iter()
+            .map(|param| param.name.as_str());
         names.zip(self.inner.params.iter().copied()).collect()
     }
 
@@ -180,7 +129,10 @@ impl Bound {
 
     /// How many tasks there are.
     pub fn task_count(&self) -> u64 {
-        self.inner.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+        self.inner
+            .counts
+            .iter()
+            .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// How many tasks each statement has.
@@ -242,7 +194,9 @@ impl Bound {
 
     /// Whether `tile` is one of the program's inputs.
     pub fn is_input(&self, tile: Tile) -> bool {
-        let Some(FamilyDecl { input: Some(nest), .. }) = self.inner.families.get(usize::from(tile.family))
+        let Some(FamilyDecl {
+            input: Some(nest), ..
+        }) = self.inner.families.get(usize::from(tile.family))
         else {
             return false;
         };
@@ -262,8 +216,14 @@ impl Bound {
         let start = out.len();
         for (place, tile) in self.inputs(task)?.iter().enumerate() {
             let Some(tile) = *tile else { continue };
-            if self.inner.families[usize::from(tile.family)].input.is_none() {
-                out.push(self.writer(tile).ok_or_else(|| self.unwritten(task, place, tile))?);
+            if self.inner.families[usize::from(tile.family)]
+                .input
+                .is_none()
+            {
+                out.push(
+                    self.writer(tile)
+                        .ok_or_else(|| self.unwritten(task, place, tile))?,
+                );
             }
         }
         sort_from(out, start);
@@ -282,10 +242,12 @@ impl Bound {
 
     /// The tasks all of whose inputs are the program's.
     pub fn starters(&self) -> impl Iterator<Item = Task> + '_ {
-        (0..self.statements()).flat_map(|stmt| self.starter_candidates(stmt)).filter(|task| {
-            let inputs = self.inputs(*task);
-            inputs.is_ok_and(|tiles| tiles.present().all(|tile| self.is_input(tile)))
-        })
+        (0..self.statements())
+            .flat_map(|stmt| self.starter_candidates(stmt))
+            .filter(|task| {
+                let inputs = self.inputs(*task);
+                inputs.is_ok_and(|tiles| tiles.present().all(|tile| self.is_input(tile)))
+            })
     }
 
     fn starter_candidates(&self, stmt: u16) -> Box<dyn Iterator<Item = Task> + '_> {
@@ -306,14 +268,20 @@ impl Bound {
     /// The home rank of a task: a hint, so a task that cannot say it has none.
     pub fn home(&self, task: Task) -> Option<i64> {
         let env = self.env(task).ok()?;
-        self.inner.code.eval(self.inner.tasks[usize::from(task.stmt)].home?, &env).ok()
+        self.inner
+            .code
+            .eval(self.inner.tasks[usize::from(task.stmt)].home?, &env)
+            .ok()
     }
 
     /// The priority of a task, lowest first; 0 where it says none.
     pub fn priority(&self, task: Task) -> i64 {
         let hint = || {
             let env = self.env(task).ok()?;
-            self.inner.code.eval(self.inner.tasks[usize::from(task.stmt)].prio?, &env).ok()
+            self.inner
+                .code
+                .eval(self.inner.tasks[usize::from(task.stmt)].prio?, &env)
+                .ok()
         };
         hint().unwrap_or(0)
     }
@@ -337,8 +305,14 @@ impl Bound {
             let decl = &bound.inner.outputs[usize::from(id)];
             let tile = bound.tile_of(&decl.access, &walker.env).ok();
             let at = Indices::new(&walker.env[..decl.nest.names.len()]);
-            let (tile, at) = tile.zip(at).expect("every output was resolved when the program was bound");
-            Some(ResultTile { output: decl.output, at, tile })
+            let (tile, at) = tile
+                .zip(at)
+                .expect("every output was resolved when the program was bound");
+            Some(ResultTile {
+                output: decl.output,
+                at,
+                tile,
+            })
         })
     }
 
@@ -351,8 +325,17 @@ impl Bound {
 
     /// The input families.
     pub fn input_families(&self) -> impl Iterator<Item = InputFamily<'_>> {
-        let inputs = self.inner.families.iter().enumerate().filter(|(_, f)| f.input.is_some());
-        inputs.map(|(id, f)| InputFamily { family: id as u16, name: &f.name, rank: f.indices.len() })
+        let inputs = self
+            .inner
+            .families
+            .iter()
+            .enumerate()
+            .filter(|(_, f)| f.input.is_some());
+        inputs.map(|(id, f)| InputFamily {
+            family: id as u16,
+            name: &f.name,
+            rank: f.indices.len(),
+        })
     }
 
     /// All input tiles, family by family.
@@ -362,14 +345,19 @@ impl Bound {
         std::iter::from_fn(move || {
             let family = walker.advance(&bound.inner.code, &bound.inner.input_walk)?;
             let rank = bound.inner.families[usize::from(family)].indices.len();
-            let at = Indices::new(&walker.env[..rank]).expect("input indices were seen to fit 32 bits");
+            let at =
+                Indices::new(&walker.env[..rank]).expect("input indices were seen to fit 32 bits");
             Some(Tile { family, at })
         })
     }
 
     /// The family of a name.
     pub fn family(&self, name: &str) -> Option<u16> {
-        self.inner.families.iter().position(|f| f.name == name).map(|at| at as u16)
+        self.inner
+            .families
+            .iter()
+            .position(|f| f.name == name)
+            .map(|at| at as u16)
     }
 
     /// The name of a family.
@@ -396,15 +384,24 @@ impl Bound {
         let Some(decl) = self.inner.tasks.get(usize::from(task.stmt)) else {
             return format!("statement {} at {}", task.stmt, task.at);
         };
-        let names = decl.nest.loops().map(|slot| decl.nest.names[usize::from(slot)].as_str());
-        let values: Vec<String> =
-            names.zip(task.at.as_slice()).map(|(name, value)| format!("{name}={value}")).collect();
+        let names = decl
+            .nest
+            .loops()
+            .map(|slot| decl.nest.names[usize::from(slot)].as_str());
+        let values: Vec<String> = names
+            .zip(task.at.as_slice())
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         format!("{}({})", decl.kernel, values.join(", "))
     }
 
     /// `S[2, 2, 1]`: a tile as people read it.
     pub fn describe_tile(&self, tile: Tile) -> String {
-        let name = self.inner.families.get(usize::from(tile.family)).map_or("?", |f| f.name.as_str());
+        let name = self
+            .inner
+            .families
+            .get(usize::from(tile.family))
+            .map_or("?", |f| f.name.as_str());
         let values: Vec<String> = tile.at.as_slice().iter().map(i32::to_string).collect();
         format!("{name}[{}]", values.join(", "))
     }
@@ -417,8 +414,15 @@ impl Bound {
     }
 
     /// Runs the queries about `tile`'s family until `found` says `true`; tells whether it did.
-    fn solve(&self, queries: &[Vec<Query>], tile: Tile, found: &mut dyn FnMut(&Query, &Env) -> bool) -> bool {
-        let Some(queries) = queries.get(usize::from(tile.family)) else { return false };
+    fn solve(
+        &self,
+        queries: &[Vec<Query>],
+        tile: Tile,
+        found: &mut dyn FnMut(&Query, &Env) -> bool,
+    ) -> bool {
+        let Some(queries) = queries.get(usize::from(tile.family)) else {
+            return false;
+        };
         let at = tile.at.as_slice();
         if at.len() != self.inner.families[usize::from(tile.family)].indices.len() {
             return false;

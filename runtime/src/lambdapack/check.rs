@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bound::{Bound, Slots, Task, Tile};
+use super::bound::Bound;
 use super::error::{Diagnosis, ProgramError, Span, TaskError};
 use super::program::Program;
+use super::task::{Slots, Task, Tile};
 
 /// Tasks of a small model: 7 x 7 tiles make a few hundred.
 const TASKS_MAX: u64 = 4_000;
@@ -28,7 +29,9 @@ impl Program {
         // A fixed sequence: the same program gets the same answer.
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         let mut draw = |values: &[i64]| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             values[(state >> 33) as usize % values.len()]
         };
         let mut models = 0;
@@ -78,8 +81,14 @@ impl Bound {
 
     fn text(&self, span: Span, text: String) -> ProgramError {
         let diagnosis = self.inner.model.sources.diagnose(span, text);
-        let values: Vec<String> = self.params().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        ProgramError::Text(Box::new(diagnosis.help(format!("seen with {}", values.join(", ")))))
+        let values: Vec<String> = self
+            .params()
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        ProgramError::Text(Box::new(
+            diagnosis.help(format!("seen with {}", values.join(", "))),
+        ))
     }
 }
 
@@ -99,7 +108,12 @@ struct Unrolled<'a> {
 
 impl<'a> Unrolled<'a> {
     fn of(bound: &'a Bound) -> Result<Self, ProgramError> {
-        let mut all = Self { bound, tasks: Vec::new(), writers: BTreeMap::new(), readers: BTreeMap::new() };
+        let mut all = Self {
+            bound,
+            tasks: Vec::new(),
+            writers: BTreeMap::new(),
+            readers: BTreeMap::new(),
+        };
         for task in bound.tasks() {
             let outs = bound.outputs(task).map_err(|error| text(error, bound))?;
             let ins = bound.inputs(task).map_err(|error| text(error, bound))?;
@@ -143,12 +157,18 @@ impl<'a> Unrolled<'a> {
     }
 
     fn shape(&self, tile: Tile) -> Result<(), ProgramError> {
-        self.bound.shape(tile).map(|_| ()).map_err(|error| text(error, self.bound))
+        self.bound
+            .shape(tile)
+            .map(|_| ())
+            .map_err(|error| text(error, self.bound))
     }
 
     fn hints(&self, task: Task) -> Result<(), ProgramError> {
         let decl = &self.bound.inner.tasks[usize::from(task.stmt)];
-        let env = self.bound.env(task).map_err(|error| text(error, self.bound))?;
+        let env = self
+            .bound
+            .env(task)
+            .map_err(|error| text(error, self.bound))?;
         for hint in [decl.home, decl.prio].into_iter().flatten() {
             if let Err(fault) = self.bound.inner.code.eval(hint, &env) {
                 let at = format!(" at {}", self.bound.describe(task));
@@ -177,14 +197,27 @@ impl<'a> Unrolled<'a> {
         let mut seen = BTreeMap::new();
         for result in self.bound.results() {
             let name = &self.bound.output_names()[usize::from(result.output)];
-            let decl = self.bound.inner.outputs.iter().find(|decl| decl.output == result.output);
+            let decl = self
+                .bound
+                .inner
+                .outputs
+                .iter()
+                .find(|decl| decl.output == result.output);
             let span = decl.map_or_else(Span::default, |decl| decl.access.span);
             if !self.bound.is_input(result.tile) && !self.writers.contains_key(&result.tile) {
                 let tile = self.bound.describe_tile(result.tile);
-                return Err(self.bound.text(span, format!("{tile} is never written, but {name} asks for it")));
+                return Err(self.bound.text(
+                    span,
+                    format!("{tile} is never written, but {name} asks for it"),
+                ));
             }
-            if seen.insert((result.output, result.at), result.tile).is_some() {
-                return Err(self.bound.text(span, format!("{name}[{}] is given twice", result.at)));
+            if seen
+                .insert((result.output, result.at), result.tile)
+                .is_some()
+            {
+                return Err(self
+                    .bound
+                    .text(span, format!("{name}[{}] is given twice", result.at)));
             }
             self.shape(result.tile)?;
         }
@@ -192,15 +225,27 @@ impl<'a> Unrolled<'a> {
     }
 
     fn predecessors(&self, ins: &Slots) -> BTreeSet<Task> {
-        ins.present().filter_map(|tile| self.writers.get(&tile).copied()).collect()
+        ins.present()
+            .filter_map(|tile| self.writers.get(&tile).copied())
+            .collect()
     }
 
     /// Refuses tasks that wait for each other, naming one circle.
     fn circles(&self) -> Result<(), ProgramError> {
-        let before: BTreeMap<Task, BTreeSet<Task>> =
-            self.tasks.iter().map(|(task, ins, _)| (*task, self.predecessors(ins))).collect();
-        let mut left: BTreeMap<Task, usize> = before.iter().map(|(task, set)| (*task, set.len())).collect();
-        let mut ready: Vec<Task> = left.iter().filter(|(_, n)| **n == 0).map(|(t, _)| *t).collect();
+        let before: BTreeMap<Task, BTreeSet<Task>> = self
+            .tasks
+            .iter()
+            .map(|(task, ins, _)| (*task, self.predecessors(ins)))
+            .collect();
+        let mut left: BTreeMap<Task, usize> = before
+            .iter()
+            .map(|(task, set)| (*task, set.len()))
+            .collect();
+        let mut ready: Vec<Task> = left
+            .iter()
+            .filter(|(_, n)| **n == 0)
+            .map(|(t, _)| *t)
+            .collect();
         let mut next: BTreeMap<Task, Vec<Task>> = BTreeMap::new();
         for (task, set) in &before {
             for earlier in set {
@@ -218,7 +263,9 @@ impl<'a> Unrolled<'a> {
                 }
             }
         }
-        let Some((start, _)) = left.first_key_value() else { return Ok(()) };
+        let Some((start, _)) = left.first_key_value() else {
+            return Ok(());
+        };
         // Each task left waits for one that is left: going back must meet itself.
         let mut path = vec![*start];
         loop {
@@ -227,11 +274,22 @@ impl<'a> Unrolled<'a> {
                 return Ok(());
             };
             if let Some(at) = path.iter().position(|task| task == earlier) {
-                let mut names: Vec<String> = path[at..].iter().rev().map(|t| self.bound.describe(*t)).collect();
+                let mut names: Vec<String> = path[at..]
+                    .iter()
+                    .rev()
+                    .map(|t| self.bound.describe(*t))
+                    .collect();
                 names.truncate(4);
-                names.push(if path.len() - at > 4 { "..".to_owned() } else { names[0].clone() });
+                names.push(if path.len() - at > 4 {
+                    "..".to_owned()
+                } else {
+                    names[0].clone()
+                });
                 let span = self.bound.inner.tasks[usize::from(earlier.stmt)].span;
-                return Err(self.bound.text(span, format!("tasks wait for each other: {}", names.join(" -> "))));
+                return Err(self.bound.text(
+                    span,
+                    format!("tasks wait for each other: {}", names.join(" -> ")),
+                ));
             }
             path.push(*earlier);
         }
@@ -244,22 +302,35 @@ impl<'a> Unrolled<'a> {
             let bound = self.bound;
             let span = bound.inner.tasks[usize::from(task.stmt)].span;
             let differs = |what: &str| {
-                Err(bound.text(span, format!("the {what} of {} cannot be solved for", bound.describe(*task))))
+                Err(bound.text(
+                    span,
+                    format!(
+                        "the {what} of {} cannot be solved for",
+                        bound.describe(*task)
+                    ),
+                ))
             };
             out.clear();
-            bound.predecessors(*task, &mut out).map_err(|error| text(error, bound))?;
+            bound
+                .predecessors(*task, &mut out)
+                .map_err(|error| text(error, bound))?;
             if !out.iter().eq(self.predecessors(ins).iter()) {
                 return differs("predecessors");
             }
             out.clear();
-            bound.successors(*task, &mut out).map_err(|error| text(error, bound))?;
+            bound
+                .successors(*task, &mut out)
+                .map_err(|error| text(error, bound))?;
             let readers = outs.present().filter_map(|tile| self.readers.get(&tile));
             if !out.iter().eq(readers.flatten().collect::<BTreeSet<_>>()) {
                 return differs("successors");
             }
         }
         let starters: BTreeSet<Task> = self.bound.starters().collect();
-        let free = self.tasks.iter().filter(|(_, ins, _)| self.predecessors(ins).is_empty());
+        let free = self
+            .tasks
+            .iter()
+            .filter(|(_, ins, _)| self.predecessors(ins).is_empty());
         if starters != free.map(|(task, ..)| *task).collect() {
             let text = "the tasks that can start first cannot be solved for".to_owned();
             return Err(self.bound.text(Span::default(), text));

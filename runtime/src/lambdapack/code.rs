@@ -125,7 +125,11 @@ impl Code {
     }
 
     pub(crate) fn constant(&self, id: Id) -> Option<i64> {
-        if let Node::Const(value) = self.node(id) { Some(value) } else { None }
+        if let Node::Const(value) = self.node(id) {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The arguments of a call.
@@ -139,7 +143,9 @@ impl Code {
         match self.nodes[id as usize] {
             Node::Const(value) => Ok(value),
             Node::Var(slot) => Ok(env[usize::from(slot)]),
-            Node::Unary(op, a) => unary(op, self.eval(a, env)?).map_err(|kind| Fault { kind, at: id }),
+            Node::Unary(op, a) => {
+                unary(op, self.eval(a, env)?).map_err(|kind| Fault { kind, at: id })
+            }
             Node::Binary(op, a, b) => {
                 let left = self.eval(a, env)?;
                 match op {
@@ -150,7 +156,11 @@ impl Code {
                 binary(op, left, self.eval(b, env)?).map_err(|kind| Fault { kind, at: id })
             }
             Node::If(cond, then, other) => {
-                let chosen = if self.eval(cond, env)? != 0 { then } else { other };
+                let chosen = if self.eval(cond, env)? != 0 {
+                    then
+                } else {
+                    other
+                };
                 self.eval(chosen, env)
             }
             Node::Call(def, first) => {
@@ -174,7 +184,10 @@ impl Code {
             Memo::Two(table)
                 if (0..TWO_SIDE).contains(&frame[0]) && (0..TWO_SIDE).contains(&frame[1]) =>
             {
-                (table.get_or_init(|| blank(TWO_SIDE * TWO_SIDE)), frame[0] * TWO_SIDE + frame[1])
+                (
+                    table.get_or_init(|| blank(TWO_SIDE * TWO_SIDE)),
+                    frame[0] * TWO_SIDE + frame[1],
+                )
             }
             _ => return self.eval(def.body, frame),
         };
@@ -203,13 +216,21 @@ pub(crate) fn unary(op: UnaryOp, a: i64) -> Result<i64, FaultKind> {
         UnaryOp::Clog2 if a > 0 => Ok(clog2(a)),
         UnaryOp::Flog2 if a > 0 => Ok(i64::from(63 - a.leading_zeros())),
         UnaryOp::Clog2 | UnaryOp::Flog2 => Err(FaultKind::Logarithm),
-        UnaryOp::Tz => Ok(if a == 0 { 62 } else { i64::from(a.trailing_zeros()).min(62) }),
+        UnaryOp::Tz => Ok(if a == 0 {
+            62
+        } else {
+            i64::from(a.trailing_zeros()).min(62)
+        }),
     }
 }
 
 /// The least `l` with `2 ** l >= a`, for positive `a`.
 fn clog2(a: i64) -> i64 {
-    if a <= 1 { 0 } else { i64::from(64 - (a - 1).leading_zeros()) }
+    if a <= 1 {
+        0
+    } else {
+        i64::from(64 - (a - 1).leading_zeros())
+    }
 }
 
 /// The exact value of a binary operation.
@@ -219,7 +240,9 @@ pub(crate) fn binary(op: BinaryOp, a: i64, b: i64) -> Result<i64, FaultKind> {
         BinaryOp::Add => whole(a.checked_add(b)),
         BinaryOp::Sub => whole(a.checked_sub(b)),
         BinaryOp::Mul => whole(a.checked_mul(b)),
-        BinaryOp::Div | BinaryOp::Mod | BinaryOp::Cdiv if b <= 0 => Err(FaultKind::NotPositiveDivisor),
+        BinaryOp::Div | BinaryOp::Mod | BinaryOp::Cdiv if b <= 0 => {
+            Err(FaultKind::NotPositiveDivisor)
+        }
         BinaryOp::Div => Ok(a.div_euclid(b)),
         BinaryOp::Mod => Ok(a.rem_euclid(b)),
         BinaryOp::Cdiv => Ok(a.div_euclid(b) + i64::from(a.rem_euclid(b) != 0)),

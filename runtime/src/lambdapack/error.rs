@@ -18,7 +18,10 @@ pub(crate) struct Span {
 impl Span {
     /// The span from the start of `self` to the end of `last`, both in one file.
     pub(crate) fn to(self, last: Span) -> Span {
-        Span { end: last.end.max(self.end), ..self }
+        Span {
+            end: last.end.max(self.end),
+            ..self
+        }
     }
 }
 
@@ -80,17 +83,26 @@ impl Diagnosis {
     pub fn line_column(&self) -> (usize, usize) {
         let before = &self.source.inner()[..floor_char(self.source.inner(), self.start)];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        (
+            before.matches('\n').count() + 1,
+            before[line_start..].chars().count() + 1,
+        )
     }
 
     /// Headline, `file:line:column`, the source line and a caret under the place, without colours.
     pub fn render(&self) -> String {
         let (line, column) = self.line_column();
         let text = self.source.inner().lines().nth(line - 1).unwrap_or("");
-        let shown: String = text.chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
+        let shown: String = text
+            .chars()
+            .map(|c| if c == '\t' { ' ' } else { c })
+            .collect();
         let start = floor_char(self.source.inner(), self.start);
         let end = floor_char(self.source.inner(), self.end).max(start);
-        let marked = self.source.inner()[start..end].split('\n').next().unwrap_or("");
+        let marked = self.source.inner()[start..end]
+            .split('\n')
+            .next()
+            .unwrap_or("");
         let carets = "^".repeat(marked.trim_end().chars().count().max(1));
         let number = line.to_string();
         let margin = " ".repeat(number.len());
@@ -127,7 +139,9 @@ impl std::error::Error for Diagnosis {}
 
 impl Diagnostic for Diagnosis {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {

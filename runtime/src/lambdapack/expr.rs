@@ -28,7 +28,10 @@ impl Vars {
     }
 
     pub(crate) fn slot(&self, name: &str) -> Option<u8> {
-        self.names.iter().position(|n| n == name).map(|slot| slot as u8)
+        self.names
+            .iter()
+            .position(|n| n == name)
+            .map(|slot| slot as u8)
     }
 
     /// Leaves the scopes entered since there were `count` variables.
@@ -57,13 +60,21 @@ pub(crate) struct Scope {
 impl Scope {
     pub(crate) fn declare_param(&mut self, sources: &Sources, name: &Name) -> Checked<()> {
         self.fresh(sources, name)?;
-        self.params.insert(name.text.clone(), self.params.len() as u16);
+        self.params
+            .insert(name.text.clone(), self.params.len() as u16);
         Ok(())
     }
 
-    pub(crate) fn declare_def(&mut self, sources: &Sources, name: &Name, arity: u8, body: Id) -> Checked<()> {
+    pub(crate) fn declare_def(
+        &mut self,
+        sources: &Sources,
+        name: &Name,
+        arity: u8,
+        body: Id,
+    ) -> Checked<()> {
         self.fresh(sources, name)?;
-        self.defs.insert(name.text.clone(), (self.defs.len() as u16, arity));
+        self.defs
+            .insert(name.text.clone(), (self.defs.len() as u16, arity));
         self.def_sizes.push(self.sizes[body as usize]);
         Ok(())
     }
@@ -85,10 +96,18 @@ impl Scope {
             None
         };
         if let Some(what) = hidden {
-            return Err(fault(sources, name.span, format!("`{}` hides {what} of that name", name.text)));
+            return Err(fault(
+                sources,
+                name.span,
+                format!("`{}` hides {what} of that name", name.text),
+            ));
         }
         if vars.names.len() == VARS_MAX {
-            return Err(fault(sources, name.span, format!("more than {VARS_MAX} variables in scope")));
+            return Err(fault(
+                sources,
+                name.span,
+                format!("more than {VARS_MAX} variables in scope"),
+            ));
         }
         vars.names.push(name.text.clone());
         Ok((vars.names.len() - 1) as u8)
@@ -96,10 +115,18 @@ impl Scope {
 
     fn fresh(&self, sources: &Sources, name: &Name) -> Checked<()> {
         if builtin(&name.text).is_some() || name.text == "ceil" {
-            return Err(fault(sources, name.span, format!("`{}` is built in", name.text)));
+            return Err(fault(
+                sources,
+                name.span,
+                format!("`{}` is built in", name.text),
+            ));
         }
         if !self.free(&name.text) {
-            return Err(fault(sources, name.span, format!("`{}` is declared twice", name.text)));
+            return Err(fault(
+                sources,
+                name.span,
+                format!("`{}` is declared twice", name.text),
+            ));
         }
         Ok(())
     }
@@ -139,7 +166,9 @@ impl Scope {
                 "evaluating this takes {} steps, {} deep; the limits are {EVAL_COST_MAX} and {EVAL_DEPTH_MAX}",
                 size.cost, size.depth
             );
-            return Err(ProgramError::TooLarge(Box::new(model.sources.diagnose(expr.span, text))));
+            return Err(ProgramError::TooLarge(Box::new(
+                model.sources.diagnose(expr.span, text),
+            )));
         }
         Ok(id)
     }
@@ -148,7 +177,11 @@ impl Scope {
     pub(crate) fn sync(&mut self, code: &Code) {
         for at in self.sizes.len()..code.nodes.len() {
             let size = |id: Id| self.sizes[id as usize];
-            let join = |ids: &[Id]| ids.iter().map(|id| size(*id)).fold(Size::default(), Size::and);
+            let join = |ids: &[Id]| {
+                ids.iter()
+                    .map(|id| size(*id))
+                    .fold(Size::default(), Size::and)
+            };
             let below = match code.nodes[at] {
                 Node::Const(_) | Node::Param(_) | Node::Var(_) => Size::default(),
                 Node::Unary(_, a) => size(a),
@@ -159,7 +192,10 @@ impl Scope {
                     join(code.call_args(def, first)).and(body)
                 }
             };
-            self.sizes.push(Size { depth: below.depth + 1, cost: below.cost.saturating_add(1) });
+            self.sizes.push(Size {
+                depth: below.depth + 1,
+                cost: below.cost.saturating_add(1),
+            });
         }
     }
 
@@ -186,7 +222,9 @@ impl Scope {
         known.extend(self.defs.keys().map(String::as_str));
         let text = format!("no variable, parameter or definition `{name}`");
         let diagnosis = sources.diagnose(span, text);
-        ProgramError::Text(Box::new(diagnosis.help(format!("in scope above this: {}", known.join(", ")))))
+        ProgramError::Text(Box::new(
+            diagnosis.help(format!("in scope above this: {}", known.join(", "))),
+        ))
     }
 
     fn call(&self, model: &mut Model, name: &str, args: &[Id], span: Span) -> Checked<Id> {
@@ -205,9 +243,9 @@ impl Scope {
             },
             Some(Builtin::Many(op)) => match args {
                 [] | [_] => wrong("2 or more"),
-                [first, rest @ ..] => {
-                    Ok(rest.iter().fold(*first, |a, b| model.code.push(Node::Binary(op, a, *b), span)))
-                }
+                [first, rest @ ..] => Ok(rest.iter().fold(*first, |a, b| {
+                    model.code.push(Node::Binary(op, a, *b), span)
+                })),
             },
             None => match self.defs.get(name) {
                 Some((def, arity)) if usize::from(*arity) == args.len() => {
@@ -221,10 +259,15 @@ impl Scope {
 
     fn no_definition(&self, sources: &Sources, name: &str, span: Span) -> ProgramError {
         let known: Vec<&str> = self.defs.keys().map(String::as_str).collect();
-        let text = format!("no definition `{name}` above this; a definition calls earlier ones only");
+        let text =
+            format!("no definition `{name}` above this; a definition calls earlier ones only");
         let help = format!(
             "defined: {}; built in: min max abs cdiv clog2 flog2 clog tz",
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            }
         );
         ProgramError::Text(Box::new(sources.diagnose(span, text).help(help)))
     }
@@ -232,7 +275,10 @@ impl Scope {
 
 impl Size {
     fn and(self, other: Size) -> Size {
-        Size { depth: self.depth.max(other.depth), cost: self.cost.saturating_add(other.cost) }
+        Size {
+            depth: self.depth.max(other.depth),
+            cost: self.cost.saturating_add(other.cost),
+        }
     }
 }
 

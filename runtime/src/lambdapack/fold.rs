@@ -32,7 +32,14 @@ pub(crate) struct Folder<'a> {
 impl<'a> Folder<'a> {
     pub(crate) fn new(from: &'a Code, params: &'a [i64]) -> Self {
         let (out, costs, copies) = (Code::default(), Vec::new(), HashMap::new());
-        Self { from, params, out, costs, memos: 0, copies }
+        Self {
+            from,
+            params,
+            out,
+            costs,
+            memos: 0,
+            copies,
+        }
     }
 
     pub(crate) fn finish(self) -> Code {
@@ -70,8 +77,13 @@ impl<'a> Folder<'a> {
             Node::Call(def, first) => {
                 let args = self.out.call_args(def, first);
                 let body = &self.out.defs[usize::from(def)];
-                let call = if matches!(body.memo, Memo::None) { cost(body.body) } else { 2 };
-                args.iter().fold(call, |sum, arg| sum.saturating_add(cost(*arg)))
+                let call = if matches!(body.memo, Memo::None) {
+                    cost(body.body)
+                } else {
+                    2
+                };
+                args.iter()
+                    .fold(call, |sum, arg| sum.saturating_add(cost(*arg)))
             }
         };
         self.costs.push(below.saturating_add(1));
@@ -124,7 +136,8 @@ impl<'a> Folder<'a> {
                 Ok(value) => self.push(Node::Const(value), like),
                 Err(_) => self.push(Node::Binary(op, a, b), like),
             },
-            (BinaryOp::Add | BinaryOp::Sub, _, Some(0)) | (BinaryOp::Mul | BinaryOp::Div, _, Some(1)) => a,
+            (BinaryOp::Add | BinaryOp::Sub, _, Some(0))
+            | (BinaryOp::Mul | BinaryOp::Div, _, Some(1)) => a,
             (BinaryOp::Add, Some(0), _) | (BinaryOp::Mul, Some(1), _) => b,
             _ => self.push(Node::Binary(op, a, b), like),
         }
@@ -183,8 +196,13 @@ impl<'a> Folder<'a> {
         if let Some(copy) = self.copies.get(&(def, key.clone())) {
             return *copy;
         }
-        let body = self.walk(self.from.defs[usize::from(def)].body, &|slot| key[usize::from(slot)]);
-        let arity = key.iter().filter(|value| matches!(value, Value::Slot(_))).count() as u8;
+        let body = self.walk(self.from.defs[usize::from(def)].body, &|slot| {
+            key[usize::from(slot)]
+        });
+        let arity = key
+            .iter()
+            .filter(|value| matches!(value, Value::Slot(_)))
+            .count() as u8;
         let worth = self.costs[body as usize] >= MEMO_COST_MIN && self.memos < MEMOS_MAX;
         let memo = match arity {
             1 if worth => Memo::One(Default::default()),

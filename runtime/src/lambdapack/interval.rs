@@ -18,11 +18,26 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    pub(crate) const ALL: Set = Set { lo: -FAR, hi: FAR, modulus: 1, rest: 0 };
-    const NONE: Set = Set { lo: 1, hi: 0, modulus: 1, rest: 0 };
+    pub(crate) const ALL: Set = Set {
+        lo: -FAR,
+        hi: FAR,
+        modulus: 1,
+        rest: 0,
+    };
+    const NONE: Set = Set {
+        lo: 1,
+        hi: 0,
+        modulus: 1,
+        rest: 0,
+    };
 
     pub(crate) fn range(lo: i64, hi: i64) -> Set {
-        Set { lo: lo.max(-FAR), hi: hi.min(FAR), modulus: 1, rest: 0 }
+        Set {
+            lo: lo.max(-FAR),
+            hi: hi.min(FAR),
+            modulus: 1,
+            rest: 0,
+        }
     }
 
     pub(crate) fn one(value: i64) -> Set {
@@ -45,20 +60,45 @@ impl Set {
     }
 
     fn shift(self, by: i64) -> Set {
-        let Set { lo, hi, modulus, rest } = self;
-        let moved = |at: i64| if at.abs() >= FAR { at } else { at.saturating_add(by).clamp(-FAR, FAR) };
+        let Set {
+            lo,
+            hi,
+            modulus,
+            rest,
+        } = self;
+        let moved = |at: i64| {
+            if at.abs() >= FAR {
+                at
+            } else {
+                at.saturating_add(by).clamp(-FAR, FAR)
+            }
+        };
         let rest = (i128::from(rest) + i128::from(by)).rem_euclid(i128::from(modulus)) as i64;
-        Set { lo: moved(lo), hi: moved(hi), modulus, rest }
+        Set {
+            lo: moved(lo),
+            hi: moved(hi),
+            modulus,
+            rest,
+        }
     }
 
     fn negate(self) -> Set {
-        Set { lo: -self.hi, hi: -self.lo, rest: (-self.rest).rem_euclid(self.modulus), ..self }
+        Set {
+            lo: -self.hi,
+            hi: -self.lo,
+            rest: (-self.rest).rem_euclid(self.modulus),
+            ..self
+        }
     }
 
     /// The values that both sets allow. Where two moduli do not combine, the larger is kept.
     pub(crate) fn and(self, other: Set) -> Set {
         let (lo, hi) = (self.lo.max(other.lo), self.hi.min(other.hi));
-        let (big, small) = if self.modulus >= other.modulus { (self, other) } else { (other, self) };
+        let (big, small) = if self.modulus >= other.modulus {
+            (self, other)
+        } else {
+            (other, self)
+        };
         let (mut modulus, mut rest) = (big.modulus, big.rest);
         if small.modulus > 1 {
             let (g, inverse) = gcd(big.modulus, small.modulus);
@@ -68,12 +108,19 @@ impl Set {
             }
             let step = small.modulus / g;
             if let Some(joined) = modulus.checked_mul(step).filter(|m| *m < FAR) {
-                let times = (i128::from(gap / g) * i128::from(inverse)).rem_euclid(i128::from(step));
-                rest = ((i128::from(rest) + i128::from(modulus) * times) % i128::from(joined)) as i64;
+                let times =
+                    (i128::from(gap / g) * i128::from(inverse)).rem_euclid(i128::from(step));
+                rest =
+                    ((i128::from(rest) + i128::from(modulus) * times) % i128::from(joined)) as i64;
                 modulus = joined;
             }
         }
-        Set { lo, hi, modulus, rest }
+        Set {
+            lo,
+            hi,
+            modulus,
+            rest,
+        }
     }
 }
 
@@ -103,12 +150,10 @@ pub(crate) fn narrow(code: &Code, id: Id, slot: u8, want: Set, env: &[i64]) -> R
             None => Ok(Set::ALL),
         },
         Node::Binary(_, a, b) if has(a) && has(b) => Ok(Set::ALL),
-        Node::Binary(op, a, b) if has(a) => {
-            match through_left(op, want, code.eval(b, env)?) {
-                Some(want) => narrow(code, a, slot, want, env),
-                None => Ok(Set::ALL),
-            }
-        }
+        Node::Binary(op, a, b) if has(a) => match through_left(op, want, code.eval(b, env)?) {
+            Some(want) => narrow(code, a, slot, want, env),
+            None => Ok(Set::ALL),
+        },
         Node::Binary(op, a, b) => match through_right(op, want, code.eval(a, env)?) {
             Some(want) => narrow(code, b, slot, want, env),
             None => Ok(Set::ALL),
@@ -117,8 +162,16 @@ pub(crate) fn narrow(code: &Code, id: Id, slot: u8, want: Set, env: &[i64]) -> R
             if has(cond) {
                 return Ok(Set::ALL);
             }
-            let chosen = if code.eval(cond, env)? != 0 { then } else { other };
-            if has(chosen) { narrow(code, chosen, slot, want, env) } else { Ok(Set::ALL) }
+            let chosen = if code.eval(cond, env)? != 0 {
+                then
+            } else {
+                other
+            };
+            if has(chosen) {
+                narrow(code, chosen, slot, want, env)
+            } else {
+                Ok(Set::ALL)
+            }
         }
         Node::Call(def, first) => {
             let args = code.call_args(def, first);
@@ -139,7 +192,11 @@ pub(crate) fn narrow(code: &Code, id: Id, slot: u8, want: Set, env: &[i64]) -> R
                 return Ok(Set::ALL);
             }
             let want = narrow(code, body, at as u8, want, &frame)?;
-            if want == Set::ALL { Ok(want) } else { narrow(code, args[at], slot, want, env) }
+            if want == Set::ALL {
+                Ok(want)
+            } else {
+                narrow(code, args[at], slot, want, env)
+            }
         }
     }
 }
@@ -149,22 +206,42 @@ fn through_unary(op: UnaryOp, want: Set) -> Option<Set> {
         UnaryOp::Neg => Some(want.negate()),
         UnaryOp::Clog2 => {
             // clog2(x) = l for 2 ** (l - 1) < x <= 2 ** l
-            let lo = if want.lo <= 0 { 1 } else { power(2, want.lo - 1).saturating_add(1) };
-            Some(if want.hi < 0 { Set::NONE } else { Set::range(lo, power(2, want.hi)) })
+            let lo = if want.lo <= 0 {
+                1
+            } else {
+                power(2, want.lo - 1).saturating_add(1)
+            };
+            Some(if want.hi < 0 {
+                Set::NONE
+            } else {
+                Set::range(lo, power(2, want.hi))
+            })
         }
         UnaryOp::Flog2 => {
             let lo = if want.lo <= 0 { 1 } else { power(2, want.lo) };
             let hi = power(2, want.hi.saturating_add(1)).saturating_sub(1);
-            Some(if want.hi < 0 { Set::NONE } else { Set::range(lo, hi) })
+            Some(if want.hi < 0 {
+                Set::NONE
+            } else {
+                Set::range(lo, hi)
+            })
         }
-        UnaryOp::Abs => Some(if want.hi < 0 { Set::NONE } else { Set::range(-want.hi, want.hi) }),
+        UnaryOp::Abs => Some(if want.hi < 0 {
+            Set::NONE
+        } else {
+            Set::range(-want.hi, want.hi)
+        }),
         UnaryOp::Not | UnaryOp::Tz => None,
     }
 }
 
 /// `base ** exponent`, at most [`FAR`].
 fn power(base: i64, exponent: i64) -> i64 {
-    u32::try_from(exponent.clamp(0, 63)).ok().and_then(|e| base.checked_pow(e)).unwrap_or(FAR).min(FAR)
+    u32::try_from(exponent.clamp(0, 63))
+        .ok()
+        .and_then(|e| base.checked_pow(e))
+        .unwrap_or(FAR)
+        .min(FAR)
 }
 
 /// The `x` with `x op b` in `want`.
@@ -174,17 +251,37 @@ fn through_left(op: BinaryOp, want: Set, b: i64) -> Option<Set> {
         BinaryOp::Sub => Some(want.shift(b)),
         BinaryOp::Mul => times(want, b),
         BinaryOp::Div if b > 0 => {
-            let lo = if want.lo <= -FAR { -FAR } else { want.lo.saturating_mul(b) };
-            let hi = if want.hi >= FAR { FAR } else { want.hi.saturating_mul(b).saturating_add(b - 1) };
+            let lo = if want.lo <= -FAR {
+                -FAR
+            } else {
+                want.lo.saturating_mul(b)
+            };
+            let hi = if want.hi >= FAR {
+                FAR
+            } else {
+                want.hi.saturating_mul(b).saturating_add(b - 1)
+            };
             Some(Set::range(lo, hi))
         }
         BinaryOp::Cdiv if b > 0 => {
-            let lo = if want.lo <= -FAR { -FAR } else { (want.lo - 1).saturating_mul(b).saturating_add(1) };
-            let hi = if want.hi >= FAR { FAR } else { want.hi.saturating_mul(b) };
+            let lo = if want.lo <= -FAR {
+                -FAR
+            } else {
+                (want.lo - 1).saturating_mul(b).saturating_add(1)
+            };
+            let hi = if want.hi >= FAR {
+                FAR
+            } else {
+                want.hi.saturating_mul(b)
+            };
             Some(Set::range(lo, hi))
         }
         BinaryOp::Mod if b > 0 => match want.single() {
-            Some(rest) if (0..b).contains(&rest) => Some(Set { modulus: b, rest, ..Set::ALL }),
+            Some(rest) if (0..b).contains(&rest) => Some(Set {
+                modulus: b,
+                rest,
+                ..Set::ALL
+            }),
             Some(_) => Some(Set::NONE),
             None => None,
         },
@@ -227,16 +324,34 @@ fn times(want: Set, by: i64) -> Option<Set> {
         let zero = want.lo <= 0 && want.hi >= 0 && want.rest == 0;
         return Some(if zero { Set::ALL } else { Set::NONE });
     }
-    let (want, by) = if by < 0 { (want.negate(), by.checked_neg()?) } else { (want, by) };
-    let lo = if want.lo <= -FAR { -FAR } else { want.lo.div_euclid(by) + i64::from(want.lo.rem_euclid(by) != 0) };
-    let hi = if want.hi >= FAR { FAR } else { want.hi.div_euclid(by) };
+    let (want, by) = if by < 0 {
+        (want.negate(), by.checked_neg()?)
+    } else {
+        (want, by)
+    };
+    let lo = if want.lo <= -FAR {
+        -FAR
+    } else {
+        want.lo.div_euclid(by) + i64::from(want.lo.rem_euclid(by) != 0)
+    };
+    let hi = if want.hi >= FAR {
+        FAR
+    } else {
+        want.hi.div_euclid(by)
+    };
     let (g, inverse) = gcd(by, want.modulus);
     if want.rest % g != 0 {
         return Some(Set::NONE);
     }
     let modulus = want.modulus / g;
-    let rest = (i128::from(want.rest / g) * i128::from(inverse)).rem_euclid(i128::from(modulus)) as i64;
-    Some(Set { lo, hi, modulus, rest })
+    let rest =
+        (i128::from(want.rest / g) * i128::from(inverse)).rem_euclid(i128::from(modulus)) as i64;
+    Some(Set {
+        lo,
+        hi,
+        modulus,
+        rest,
+    })
 }
 
 /// Bounds of `id` where each variable `v` lies within `env[v]`. Faults are ignored: they have no
@@ -292,16 +407,32 @@ fn binary_bounds(op: BinaryOp, a: (i64, i64), b: (i64, i64)) -> (i64, i64) {
     let corners = |of: &dyn Fn(i128, i128) -> i128, b: (i64, i64)| {
         let all = [(a.0, b.0), (a.0, b.1), (a.1, b.0), (a.1, b.1)];
         let all = all.map(|(x, y)| of(i128::from(x), i128::from(y)));
-        wide(all.into_iter().min().unwrap_or(0), all.into_iter().max().unwrap_or(0))
+        wide(
+            all.into_iter().min().unwrap_or(0),
+            all.into_iter().max().unwrap_or(0),
+        )
     };
     let positive = (b.0.max(1), b.1.max(1));
     match op {
-        BinaryOp::Add => wide(i128::from(a.0) + i128::from(b.0), i128::from(a.1) + i128::from(b.1)),
-        BinaryOp::Sub => wide(i128::from(a.0) - i128::from(b.1), i128::from(a.1) - i128::from(b.0)),
+        BinaryOp::Add => wide(
+            i128::from(a.0) + i128::from(b.0),
+            i128::from(a.1) + i128::from(b.1),
+        ),
+        BinaryOp::Sub => wide(
+            i128::from(a.0) - i128::from(b.1),
+            i128::from(a.1) - i128::from(b.0),
+        ),
         BinaryOp::Mul => corners(&|x, y| x * y, b),
         BinaryOp::Div => corners(&|x, y| x.div_euclid(y), positive),
         BinaryOp::Cdiv => corners(&|x, y| -(-x).div_euclid(y), positive),
-        BinaryOp::Mod => (0, if a.0 >= 0 { a.1.min(positive.1 - 1) } else { positive.1 - 1 }),
+        BinaryOp::Mod => (
+            0,
+            if a.0 >= 0 {
+                a.1.min(positive.1 - 1)
+            } else {
+                positive.1 - 1
+            },
+        ),
         BinaryOp::Pow if a.0 >= 1 => (power(a.0, b.0), power(a.1, b.1)),
         BinaryOp::Pow => (-FAR, FAR),
         BinaryOp::Min => (a.0.min(b.0), a.1.min(b.1)),

@@ -31,14 +31,14 @@ pub(crate) struct Token {
 }
 
 const KEYWORDS: [&str; 21] = [
-    "program", "include", "param", "def", "require", "input", "tile", "alias", "output", "for", "in",
-    "step", "if", "then", "else", "let", "where", "when", "prio", "and", "or",
+    "program", "include", "param", "def", "require", "input", "tile", "alias", "output", "for",
+    "in", "step", "if", "then", "else", "let", "where", "when", "prio", "and", "or",
 ];
 
 /// Longer signs first: the first that fits is taken.
 const SIGNS: [&str; 24] = [
-    "..", "**", "//", "==", "!=", "<=", ">=", "=", "<", ">", "+", "-", "*", "/", "%", "(", ")", "[",
-    "]", "{", "}", ",", ":", "@",
+    "..", "**", "//", "==", "!=", "<=", ">=", "=", "<", ">", "+", "-", "*", "/", "%", "(", ")",
+    "[", "]", "{", "}", ",", ":", "@",
 ];
 
 type Input<'a> = LocatingSlice<&'a str>;
@@ -51,11 +51,21 @@ pub(crate) fn words(sources: &Sources, file: u16) -> Result<Vec<Token>, ProgramE
     loop {
         skip_blank(&mut input);
         let start = input.current_token_start();
-        let word = if input.is_empty() { Ok(Word::End) } else { word(&mut input) };
+        let word = if input.is_empty() {
+            Ok(Word::End)
+        } else {
+            word(&mut input)
+        };
         let end = input.current_token_start();
-        let span = Span { file, start: start as u32, end: end as u32 };
+        let span = Span {
+            file,
+            start: start as u32,
+            end: end as u32,
+        };
         let word = match word {
-            Ok(Word::Int(_)) if text[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_') => {
+            Ok(Word::Int(_))
+                if text[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_') =>
+            {
                 return Err(fault(sources, span, "a name cannot begin with a digit"));
             }
             Ok(word) => word,
@@ -111,10 +121,12 @@ fn name(input: &mut Input<'_>) -> ModalResult<Word> {
     let more = |c: char| c.is_ascii_alphanumeric() || c == '_';
     (one_of(first), take_while(0.., more))
         .take()
-        .map(|text: &str| match KEYWORDS.iter().chain(&["not"]).find(|k| **k == text) {
-            Some(keyword) => Word::Sign(keyword),
-            None => Word::Name(text.to_owned()),
-        })
+        .map(
+            |text: &str| match KEYWORDS.iter().chain(&["not"]).find(|k| **k == text) {
+                Some(keyword) => Word::Sign(keyword),
+                None => Word::Name(text.to_owned()),
+            },
+        )
         .parse_next(input)
 }
 

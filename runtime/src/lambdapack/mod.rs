@@ -6,8 +6,8 @@
 //! nothing of workers, bytes or any one algorithm.
 //!
 //! ```text
-//! lexer, parser -> ast -> resolve, expr, statements -> model        Program
-//! model + parameters -> bind (fold, planner) -> bound               Bound
+//! lexer, parser, parse_expr -> ast -> resolve, expr, statements -> model        Program
+//! model + parameters -> bind (fold, queries, planner) -> bound      Bound
 //! code, interval, query, walk, operands                             what Bound answers with
 //! check                                                             small models, unrolled
 //! ```
@@ -24,17 +24,21 @@ mod interval;
 mod lexer;
 mod model;
 mod operands;
+mod parse_expr;
 mod parser;
 mod planner;
 mod program;
+mod queries;
 mod query;
 mod resolve;
 mod statements;
+mod task;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
-pub use bound::{Bound, InputFamily, ResultTile, Slots, Task, Tile};
+pub use bound::{Bound, InputFamily};
 pub use error::{Diagnosis, ProgramError, TaskError};
 pub use program::Program;
+pub use task::{ResultTile, Slots, Task, Tile};

@@ -14,7 +14,12 @@ pub(crate) struct Param {
 /// The shape of a tile: a choice of kinds with their sizes.
 #[derive(Clone, Debug)]
 pub(crate) enum ShapeTree {
-    Make { kind: Kind, rows: Id, cols: Id, span: Span },
+    Make {
+        kind: Kind,
+        rows: Id,
+        cols: Id,
+        span: Span,
+    },
     If(Id, Box<ShapeTree>, Box<ShapeTree>),
 }
 
@@ -60,11 +65,27 @@ pub(crate) struct AliasDecl {
 /// One condition on the variables of a statement, outermost first.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Loop { slot: u8, lo: Id, hi: Id, step: Option<Id>, span: Span },
-    Let { slot: u8, value: Id },
+    Loop {
+        slot: u8,
+        lo: Id,
+        hi: Id,
+        step: Option<Id>,
+        span: Span,
+    },
+    Let {
+        slot: u8,
+        value: Id,
+    },
     /// The declared inverse of a let above it.
-    Where { slot: u8, value: Id, span: Span },
-    Guard { cond: Id, want: bool },
+    Where {
+        slot: u8,
+        value: Id,
+        span: Span,
+    },
+    Guard {
+        cond: Id,
+        want: bool,
+    },
 }
 
 /// The variables of a statement and what they must fulfil.
@@ -109,9 +130,23 @@ pub(crate) struct OutputDecl {
 /// The statements as they nest, for walking them in the program's order.
 #[derive(Clone, Debug)]
 pub(crate) enum Flow {
-    Loop { slot: u8, lo: Id, hi: Id, step: Option<Id>, body: Vec<Flow>, span: Span },
-    If { cond: Id, then: Vec<Flow>, other: Vec<Flow> },
-    Let { slot: u8, value: Id },
+    Loop {
+        slot: u8,
+        lo: Id,
+        hi: Id,
+        step: Option<Id>,
+        body: Vec<Flow>,
+        span: Span,
+    },
+    If {
+        cond: Id,
+        then: Vec<Flow>,
+        other: Vec<Flow>,
+    },
+    Let {
+        slot: u8,
+        value: Id,
+    },
     Task(u16),
 }
 

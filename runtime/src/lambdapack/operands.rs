@@ -3,10 +3,11 @@
 use peerwren_kernels::tile::{Kind, Shape};
 use peerwren_transports::block::{Indices, RANK_MAX};
 
-use super::bound::{Bound, Slots, Task, Tile};
+use super::bound::Bound;
 use super::code::{Code, Fault};
 use super::error::{Diagnosis, Span, TaskError};
 use super::model::{Access, Nest, Pattern, ShapeTree, Step};
+use super::task::{Slots, Task, Tile};
 use super::walk::WALK_SLOTS;
 
 /// Rows or columns of a tile: 2 ** 31 - 1, so that a product of two fits 64 bits.
@@ -36,29 +37,50 @@ impl From<Fault> for Wrong {
 impl Bound {
     /// The variables of a task, lets included, if the program has it.
     pub(crate) fn env(&self, task: Task) -> Result<[i64; WALK_SLOTS], TaskError> {
-        let none = || TaskError::NoSuchTask { stmt: task.stmt, at: task.at.as_slice().to_vec() };
-        let decl = self.inner.tasks.get(usize::from(task.stmt)).ok_or_else(none)?;
+        let none = || TaskError::NoSuchTask {
+            stmt: task.stmt,
+            at: task.at.as_slice().to_vec(),
+        };
+        let decl = self
+            .inner
+            .tasks
+            .get(usize::from(task.stmt))
+            .ok_or_else(none)?;
         let mut env = [0; WALK_SLOTS];
         match self.fill(&decl.nest, task.at, &mut env) {
             Ok(()) => Ok(env),
             Err(Wrong::Outside) => Err(none()),
             Err(Wrong::Inverse(span)) => {
-                let values: Vec<String> =
-                    decl.nest.names.iter().zip(env).map(|(name, value)| format!("{name}={value}")).collect();
+                let values: Vec<String> = decl
+                    .nest
+                    .names
+                    .iter()
+                    .zip(env)
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
                 let text = format!("declared inverse is false at {}", values.join(", "));
-                Err(TaskError::Program(Box::new(self.inner.model.sources.diagnose(span, text))))
+                Err(TaskError::Program(Box::new(
+                    self.inner.model.sources.diagnose(span, text),
+                )))
             }
             Err(wrong) => Err(self.wrong(wrong, decl.span, task)),
         }
     }
 
     /// Sets the variables of `nest` whose loops are at `at`.
-    pub(crate) fn fill(&self, nest: &Nest, at: Indices, env: &mut [i64; WALK_SLOTS]) -> Result<(), Wrong> {
+    pub(crate) fn fill(
+        &self,
+        nest: &Nest,
+        at: Indices,
+        env: &mut [i64; WALK_SLOTS],
+    ) -> Result<(), Wrong> {
         let code = &self.inner.code;
         let mut at = at.as_slice().iter();
         for step in &nest.steps {
             match step {
-                Step::Loop { slot, lo, hi, step, .. } => {
+                Step::Loop {
+                    slot, lo, hi, step, ..
+                } => {
                     let value = i64::from(*at.next().ok_or(Wrong::Outside)?);
                     let lo = code.eval(*lo, env)?;
                     if value < lo || value >= code.eval(*hi, env)? {
@@ -84,7 +106,11 @@ impl Bound {
                 }
             }
         }
-        if at.next().is_some() { Err(Wrong::Outside) } else { Ok(()) }
+        if at.next().is_some() {
+            Err(Wrong::Outside)
+        } else {
+            Ok(())
+        }
     }
 
     /// The tiles that `accesses` of `task` name.
@@ -96,7 +122,10 @@ impl Bound {
     ) -> Result<Slots, TaskError> {
         let mut slots = Slots::default();
         for access in accesses {
-            slots.push(self.operand(access, env).map_err(|wrong| self.wrong(wrong, access.span, task))?);
+            slots.push(
+                self.operand(access, env)
+                    .map_err(|wrong| self.wrong(wrong, access.span, task))?,
+            );
         }
         Ok(slots)
     }
@@ -108,7 +137,9 @@ impl Bound {
             return Ok(None);
         }
         let tile = self.tile_of(access, env)?;
-        let input = self.inner.families[usize::from(tile.family)].input.is_some();
+        let input = self.inner.families[usize::from(tile.family)]
+            .input
+            .is_some();
         if input && !self.is_input(tile) {
             let text = format!("{} is outside the declared input", self.describe_tile(tile));
             return Err(Wrong::Size(access.span, text));
@@ -126,12 +157,18 @@ impl Bound {
     }
 
     /// Follows aliases from `family[index]`. Ends, since no alias leads back to its family.
-    pub(crate) fn follow(&self, mut family: u16, mut index: [i64; RANK_MAX]) -> Result<Tile, Wrong> {
+    pub(crate) fn follow(
+        &self,
+        mut family: u16,
+        mut index: [i64; RANK_MAX],
+    ) -> Result<Tile, Wrong> {
         loop {
             let decl = &self.inner.families[usize::from(family)];
             let mut next = None;
             for place in &decl.aliases {
-                let Some(env) = self.matched(*place, &index)? else { continue };
+                let Some(env) = self.matched(*place, &index)? else {
+                    continue;
+                };
                 let alias = &self.inner.aliases[*place];
                 if next.is_some() {
                     return Err(Wrong::Ambiguous(alias.span));
@@ -153,7 +190,11 @@ impl Bound {
     }
 
     /// The variables that alias `place` binds where it matches `index`.
-    fn matched(&self, place: usize, index: &[i64; RANK_MAX]) -> Result<Option<[i64; WALK_SLOTS]>, Wrong> {
+    fn matched(
+        &self,
+        place: usize,
+        index: &[i64; RANK_MAX],
+    ) -> Result<Option<[i64; WALK_SLOTS]>, Wrong> {
         let code: &Code = &self.inner.code;
         let alias = &self.inner.aliases[place];
         let mut env = [0; WALK_SLOTS];
@@ -181,8 +222,15 @@ impl Bound {
 
     /// The shape of `tile` as its family declares it.
     pub(crate) fn shape_of(&self, tile: Tile) -> Result<Shape, TaskError> {
-        let none = || TaskError::NoSuchTask { stmt: tile.family, at: tile.at.as_slice().to_vec() };
-        let decl = self.inner.families.get(usize::from(tile.family)).ok_or_else(none)?;
+        let none = || TaskError::NoSuchTask {
+            stmt: tile.family,
+            at: tile.at.as_slice().to_vec(),
+        };
+        let decl = self
+            .inner
+            .families
+            .get(usize::from(tile.family))
+            .ok_or_else(none)?;
         let mut env = [0; RANK_MAX];
         for (slot, value) in env.iter_mut().zip(tile.at.as_slice()) {
             *slot = i64::from(*value);
@@ -197,20 +245,37 @@ impl Bound {
         let code = &self.inner.code;
         match tree {
             ShapeTree::If(cond, then, other) => {
-                let chosen = if code.eval(*cond, env)? != 0 { then } else { other };
+                let chosen = if code.eval(*cond, env)? != 0 {
+                    then
+                } else {
+                    other
+                };
                 self.shape_in(chosen, env)
             }
-            ShapeTree::Make { kind, rows, cols, span } => {
+            ShapeTree::Make {
+                kind,
+                rows,
+                cols,
+                span,
+            } => {
                 let (rows, cols) = (code.eval(*rows, env)?, code.eval(*cols, env)?);
                 let size = |side: i64| (1..=SIDE_MAX).contains(&side).then_some(side as u32);
                 let (Some(rows), Some(cols)) = (size(rows), size(cols)) else {
-                    return Err(Wrong::Size(*span, format!("a tile cannot be {rows} x {cols}")));
+                    return Err(Wrong::Size(
+                        *span,
+                        format!("a tile cannot be {rows} x {cols}"),
+                    ));
                 };
                 if *kind == Kind::Unit && cols > rows {
-                    let text = format!("a unit tile has no more columns than rows, not {rows} x {cols}");
+                    let text =
+                        format!("a unit tile has no more columns than rows, not {rows} x {cols}");
                     return Err(Wrong::Size(*span, text));
                 }
-                Ok(Shape { kind: *kind, rows, cols })
+                Ok(Shape {
+                    kind: *kind,
+                    rows,
+                    cols,
+                })
             }
         }
     }
@@ -218,7 +283,11 @@ impl Bound {
     /// What is wrong with a task that reads a tile that nobody writes.
     pub(crate) fn unwritten(&self, task: Task, place: usize, tile: Tile) -> TaskError {
         let span = self.inner.tasks[usize::from(task.stmt)].ins[place].span;
-        let text = format!("{} is never written, but {} reads it", self.describe_tile(tile), self.describe(task));
+        let text = format!(
+            "{} is never written, but {} reads it",
+            self.describe_tile(tile),
+            self.describe(task)
+        );
         TaskError::Program(Box::new(self.inner.model.sources.diagnose(span, text)))
     }
 
@@ -236,7 +305,9 @@ impl Bound {
                 sources.diagnose(place, format!("{}{at}", fault.kind.text()))
             }
             Wrong::Outside => sources.diagnose(span, format!("indices out of range{at}")),
-            Wrong::Inverse(place) => sources.diagnose(place, format!("declared inverse is false{at}")),
+            Wrong::Inverse(place) => {
+                sources.diagnose(place, format!("declared inverse is false{at}"))
+            }
             Wrong::Wide => sources.diagnose(span, format!("an index does not fit 32 bits{at}")),
             Wrong::Ambiguous(place) => {
                 sources.diagnose(place, format!("this alias matches besides another one{at}"))

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use super::ast::{
-    BinaryOp, Binder, Expr, ExprKind, File, Item, Name, Ref, Stmt, TaskStmt, UnaryOp, View,
-};
+use super::ast::{Binder, File, Item, Name, Ref, Stmt, TaskStmt, View};
 use super::error::{ProgramError, SourceFile, Sources, Span};
 use super::lexer::{self, SOURCE_BYTES_MAX, Token, Word};
 
 /// Levels of an expression, parentheses included; recursion over one needs about 200 bytes a level.
-const EXPR_DEPTH_MAX: u32 = 100;
+pub(super) const EXPR_DEPTH_MAX: u32 = 100;
 /// Nested `for` and `if` blocks and views.
 const BLOCK_DEPTH_MAX: u32 = 40;
 /// Files that one program may include, itself counted.
@@ -21,7 +19,13 @@ pub(crate) fn parse(
     find: &dyn Fn(&str) -> Option<SourceFile>,
 ) -> Result<File, ProgramError> {
     let tokens = words_of(sources, 0)?;
-    let mut parser = Parser { sources, find, tokens, at: 0, depth: 0 };
+    let mut parser = Parser {
+        sources,
+        find,
+        tokens,
+        at: 0,
+        depth: 0,
+    };
     parser.expect("program")?;
     let name = parser.name("the program's name")?;
     let items = parser.items()?;
@@ -31,22 +35,28 @@ pub(crate) fn parse(
 fn words_of(sources: &Sources, file: u16) -> Result<Vec<Token>, ProgramError> {
     let bytes = sources.files[usize::from(file)].text.len();
     if bytes > SOURCE_BYTES_MAX {
-        let span = Span { file, start: 0, end: 1 };
+        let span = Span {
+            file,
+            start: 0,
+            end: 1,
+        };
         let text = format!("the file has {bytes} bytes; a program may have {SOURCE_BYTES_MAX}");
-        return Err(ProgramError::TooLarge(Box::new(sources.diagnose(span, text))));
+        return Err(ProgramError::TooLarge(Box::new(
+            sources.diagnose(span, text),
+        )));
     }
     lexer::words(sources, file)
 }
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     sources: &'a mut Sources,
     find: &'a dyn Fn(&str) -> Option<SourceFile>,
-    tokens: Vec<Token>,
-    at: usize,
+    pub(super) tokens: Vec<Token>,
+    pub(super) at: usize,
     depth: u32,
 }
 
-type Parsed<T> = Result<T, ProgramError>;
+pub(super) type Parsed<T> = Result<T, ProgramError>;
 
 impl Parser<'_> {
     fn items(&mut self) -> Parsed<Vec<Item>> {
@@ -60,7 +70,10 @@ impl Parser<'_> {
                 Word::Sign("require") => {
                     self.advance();
                     let cond = self.expr()?;
-                    items.push(Item::Require { cond, text: self.text("what is required")? });
+                    items.push(Item::Require {
+                        cond,
+                        text: self.text("what is required")?,
+                    });
                 }
                 Word::Sign("input" | "tile") => items.push(self.family()?),
                 Word::Sign("alias") => items.push(self.alias()?),
@@ -69,7 +82,11 @@ impl Parser<'_> {
                     let name = self.name("the output's name")?;
                     let binders = self.binders()?;
                     self.expect("=")?;
-                    items.push(Item::Output { name, binders, view: self.view()? });
+                    items.push(Item::Output {
+                        name,
+                        binders,
+                        view: self.view()?,
+                    });
                 }
                 Word::Sign("for" | "if") | Word::Name(_) => items.push(Item::Stmt(self.stmt()?)),
                 _ => return Err(self.unexpected("a declaration or a statement")),
@@ -92,9 +109,18 @@ impl Parser<'_> {
             return Err(self.fault(span, format!("no file `{wanted}` to include")));
         };
         let file = self.sources.files.len() as u16;
-        self.sources.files.push(SourceFile { name: wanted, text: source.text });
+        self.sources.files.push(SourceFile {
+            name: wanted,
+            text: source.text,
+        });
         let tokens = words_of(self.sources, file)?;
-        let mut inner = Parser { sources: self.sources, find: self.find, tokens, at: 0, depth: 0 };
+        let mut inner = Parser {
+            sources: self.sources,
+            find: self.find,
+            tokens,
+            at: 0,
+            depth: 0,
+        };
         items.extend(inner.items()?);
         Ok(())
     }
@@ -103,7 +129,11 @@ impl Parser<'_> {
         self.advance();
         loop {
             let name = self.name("a parameter's name")?;
-            let default = if self.take("=") { Some(self.expr()?) } else { None };
+            let default = if self.take("=") {
+                Some(self.expr()?)
+            } else {
+                None
+            };
             items.push(Item::Param { name, default });
             if !self.take(",") {
                 return Ok(());
@@ -119,16 +149,30 @@ impl Parser<'_> {
             args = self.list(")", |p| p.name("an argument's name"))?;
         }
         self.expect("=")?;
-        Ok(Item::Def { name, args, body: self.expr()? })
+        Ok(Item::Def {
+            name,
+            args,
+            body: self.expr()?,
+        })
     }
 
     fn family(&mut self) -> Parsed<Item> {
         let input = self.advance().word == Word::Sign("input");
         let name = self.name("a tile family's name")?;
         let binders = self.binders()?;
-        let when = if self.take("when") { Some(self.expr()?) } else { None };
+        let when = if self.take("when") {
+            Some(self.expr()?)
+        } else {
+            None
+        };
         self.expect(":")?;
-        Ok(Item::Family { input, name, binders, when, shape: self.expr()? })
+        Ok(Item::Family {
+            input,
+            name,
+            binders,
+            when,
+            shape: self.expr()?,
+        })
     }
 
     fn alias(&mut self) -> Parsed<Item> {
@@ -138,7 +182,12 @@ impl Parser<'_> {
         let patterns = self.list("]", Self::expr)?;
         self.expect("=")?;
         let target = self.reference()?;
-        Ok(Item::Alias { family, patterns, span: first.to(target.span), target })
+        Ok(Item::Alias {
+            family,
+            patterns,
+            span: first.to(target.span),
+            target,
+        })
     }
 
     fn binders(&mut self) -> Parsed<Vec<Binder>> {
@@ -173,7 +222,10 @@ impl Parser<'_> {
         self.expect("{")?;
         let mut body = Vec::new();
         while !self.take("}") {
-            if !matches!(self.peek().word, Word::Sign("for" | "if" | "let") | Word::Name(_)) {
+            if !matches!(
+                self.peek().word,
+                Word::Sign("for" | "if" | "let") | Word::Name(_)
+            ) {
                 return Err(self.unexpected("a statement or `}`"));
             }
             body.push(self.deeper(BLOCK_DEPTH_MAX, Self::stmt)?);
@@ -188,8 +240,18 @@ impl Parser<'_> {
             let lo = self.expr()?;
             self.expect("..")?;
             let hi = self.expr()?;
-            let step = if self.take("step") { Some(self.expr()?) } else { None };
-            return Ok(Stmt::For { var, lo, hi, step, body: self.block()? });
+            let step = if self.take("step") {
+                Some(self.expr()?)
+            } else {
+                None
+            };
+            return Ok(Stmt::For {
+                var,
+                lo,
+                hi,
+                step,
+                body: self.block()?,
+            });
         }
         if self.take("if") {
             let cond = self.expr()?;
@@ -201,7 +263,11 @@ impl Parser<'_> {
             } else {
                 self.block()?
             };
-            return Ok(Stmt::If { cond, then, otherwise });
+            return Ok(Stmt::If {
+                cond,
+                then,
+                otherwise,
+            });
         }
         if self.take("let") {
             return self.let_stmt();
@@ -224,7 +290,11 @@ impl Parser<'_> {
                 }
             }
         }
-        Ok(Stmt::Let { var, value, inverses })
+        Ok(Stmt::Let {
+            var,
+            value,
+            inverses,
+        })
     }
 
     fn task(&mut self) -> Parsed<Stmt> {
@@ -236,9 +306,23 @@ impl Parser<'_> {
         let kernel = self.name("a kernel's name")?;
         self.expect("(")?;
         let ins = self.list(")", Self::reference)?;
-        let home = if self.take("@") { Some(self.expr()?) } else { None };
-        let prio = if self.take("prio") { Some(self.expr()?) } else { None };
-        Ok(Stmt::Task(TaskStmt { outs, kernel, ins, home, prio }))
+        let home = if self.take("@") {
+            Some(self.expr()?)
+        } else {
+            None
+        };
+        let prio = if self.take("prio") {
+            Some(self.expr()?)
+        } else {
+            None
+        };
+        Ok(Stmt::Task(TaskStmt {
+            outs,
+            kernel,
+            ins,
+            home,
+            prio,
+        }))
     }
 
     fn reference(&mut self) -> Parsed<Ref> {
@@ -249,12 +333,21 @@ impl Parser<'_> {
         self.advance();
         let index = self.list("]", Self::expr)?;
         let span = family.span.to(self.tokens[self.at - 1].span);
-        let when = if self.take("when") { Some(self.expr()?) } else { None };
-        Ok(Ref { family, index, when, span })
+        let when = if self.take("when") {
+            Some(self.expr()?)
+        } else {
+            None
+        };
+        Ok(Ref {
+            family,
+            index,
+            when,
+            span,
+        })
     }
 
     /// Elements between commas up to `close`, which is taken too.
-    fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         close: &'static str,
         mut element: impl FnMut(&mut Self) -> Parsed<T>,
@@ -274,177 +367,20 @@ impl Parser<'_> {
         }
     }
 
-    // Expressions, loosest first.
-
-    fn expr(&mut self) -> Parsed<Expr> {
-        self.deeper(EXPR_DEPTH_MAX, |p| {
-            let first = p.peek().span;
-            if !p.take("if") {
-                return p.binary(0);
-            }
-            let cond = p.expr()?;
-            p.expect("then")?;
-            let then = p.expr()?;
-            p.expect("else")?;
-            let other = p.expr()?;
-            let depth = 1 + cond.depth.max(then.depth).max(other.depth);
-            let span = first.to(other.span);
-            let kind = ExprKind::If(Box::new(cond), Box::new(then), Box::new(other));
-            p.built(kind, span, depth)
-        })
-    }
-
-    /// Levels: or, and, comparisons, sums, products; `not` binds looser than a comparison.
-    fn binary(&mut self, level: usize) -> Parsed<Expr> {
-        const LEVELS: [&[(&str, BinaryOp)]; 5] = [
-            &[("or", BinaryOp::Or)],
-            &[("and", BinaryOp::And)],
-            &[
-                ("==", BinaryOp::Eq),
-                ("!=", BinaryOp::Ne),
-                ("<=", BinaryOp::Le),
-                (">=", BinaryOp::Ge),
-                ("<", BinaryOp::Lt),
-                (">", BinaryOp::Gt),
-            ],
-            &[("+", BinaryOp::Add), ("-", BinaryOp::Sub)],
-            &[("*", BinaryOp::Mul), ("//", BinaryOp::Div), ("%", BinaryOp::Mod)],
-        ];
-        if level == LEVELS.len() {
-            return self.unary();
-        }
-        if level == 2 && self.peek().word == Word::Sign("not") {
-            let first = self.advance().span;
-            return self.deeper(EXPR_DEPTH_MAX, |p| {
-                let of = p.binary(2)?;
-                let (span, depth) = (first.to(of.span), of.depth + 1);
-                p.built(ExprKind::Unary(UnaryOp::Not, Box::new(of)), span, depth)
-            });
-        }
-        let mut left = self.binary(level + 1)?;
-        loop {
-            let Word::Sign(sign) = self.peek().word else { return Ok(left) };
-            if sign == "/" && level == 4 {
-                let text = "`/` is not an integer operation; write `//` (floor) or cdiv(a, b) (ceiling)";
-                return Err(self.fault(self.peek().span, text));
-            }
-            let Some((_, op)) = LEVELS[level].iter().find(|(s, _)| *s == sign) else {
-                return Ok(left);
-            };
-            self.advance();
-            let right = self.binary(level + 1)?;
-            left = self.pair(*op, left, right)?;
-            if level == 2 && matches!(self.peek().word, Word::Sign("==" | "!=" | "<" | ">" | "<=" | ">=")) {
-                return Err(self.fault(self.peek().span, "comparisons do not chain; join them with `and`"));
-            }
-        }
-    }
-
-    fn unary(&mut self) -> Parsed<Expr> {
-        if self.peek().word != Word::Sign("-") {
-            return self.power();
-        }
-        let first = self.advance().span;
-        self.deeper(EXPR_DEPTH_MAX, |p| {
-            let of = p.unary()?;
-            let (span, depth) = (first.to(of.span), of.depth + 1);
-            p.built(ExprKind::Unary(UnaryOp::Neg, Box::new(of)), span, depth)
-        })
-    }
-
-    fn power(&mut self) -> Parsed<Expr> {
-        let base = self.atom()?;
-        if !self.take("**") {
-            return Ok(base);
-        }
-        // Right-associative: 2 ** -1 is written, and refused when evaluated.
-        let exponent = self.deeper(EXPR_DEPTH_MAX, Self::unary)?;
-        self.pair(BinaryOp::Pow, base, exponent)
-    }
-
-    fn atom(&mut self) -> Parsed<Expr> {
-        let token = self.peek().clone();
-        match token.word {
-            Word::Int(value) => {
-                self.advance();
-                self.built(ExprKind::Int(value), token.span, 1)
-            }
-            Word::Sign("(") => {
-                self.advance();
-                let inner = self.expr()?;
-                if !self.take(")") {
-                    return Err(self.unexpected("`)`"));
-                }
-                Ok(inner)
-            }
-            Word::Name(name) => {
-                self.advance();
-                if !self.take("(") {
-                    return self.built(ExprKind::Name(name), token.span, 1);
-                }
-                if name == "ceil" {
-                    return self.ceil(token.span);
-                }
-                let args = self.list(")", Self::expr)?;
-                self.call(name, args, token.span)
-            }
-            Word::Sign("if") => self.expr(),
-            _ => Err(self.unexpected("an expression")),
-        }
-    }
-
-    /// `ceil(a / b)` and `ceil(log2(x))`, the only places where a fraction may be written.
-    fn ceil(&mut self, first: Span) -> Parsed<Expr> {
-        if self.peek().word == Word::Name("log2".to_owned()) {
-            self.advance();
-            self.expect("(")?;
-            let arg = self.expr()?;
-            self.expect(")")?;
-            self.expect(")")?;
-            return self.call("clog2".to_owned(), vec![arg], first);
-        }
-        let above = self.unary()?;
-        if !self.take("/") {
-            return Err(self.fault(first, "ceil takes a / b or log2(x); otherwise write cdiv or clog2"));
-        }
-        let below = self.unary()?;
-        self.expect(")")?;
-        self.call("cdiv".to_owned(), vec![above, below], first)
-    }
-
-    fn call(&self, name: String, args: Vec<Expr>, first: Span) -> Parsed<Expr> {
-        let depth = 1 + args.iter().map(|arg| arg.depth).max().unwrap_or(0);
-        let span = first.to(self.tokens[self.at - 1].span);
-        self.built(ExprKind::Call(name, args), span, depth)
-    }
-
-    fn pair(&self, op: BinaryOp, left: Expr, right: Expr) -> Parsed<Expr> {
-        let depth = 1 + left.depth.max(right.depth);
-        let span = left.span.to(right.span);
-        self.built(ExprKind::Binary(op, Box::new(left), Box::new(right)), span, depth)
-    }
-
-    fn built(&self, kind: ExprKind, span: Span, depth: u32) -> Parsed<Expr> {
-        if depth > EXPR_DEPTH_MAX {
-            return Err(self.too_deep(span, EXPR_DEPTH_MAX));
-        }
-        Ok(Expr { kind, span, depth })
-    }
-
     // Words.
 
-    fn peek(&self) -> &Token {
+    pub(super) fn peek(&self) -> &Token {
         &self.tokens[self.at]
     }
 
     /// Takes a word; the last one, the end of the file, stays.
-    fn advance(&mut self) -> Token {
+    pub(super) fn advance(&mut self) -> Token {
         let token = self.tokens[self.at].clone();
         self.at = (self.at + 1).min(self.tokens.len() - 1);
         token
     }
 
-    fn take(&mut self, sign: &'static str) -> bool {
+    pub(super) fn take(&mut self, sign: &'static str) -> bool {
         let found = self.peek().word == Word::Sign(sign);
         if found {
             self.advance();
@@ -452,15 +388,24 @@ impl Parser<'_> {
         found
     }
 
-    fn expect(&mut self, sign: &'static str) -> Parsed<()> {
-        if self.take(sign) { Ok(()) } else { Err(self.unexpected(&format!("`{sign}`"))) }
+    pub(super) fn expect(&mut self, sign: &'static str) -> Parsed<()> {
+        if self.take(sign) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&format!("`{sign}`")))
+        }
     }
 
     fn name(&mut self, what: &str) -> Parsed<Name> {
         let token = self.peek().clone();
-        let Word::Name(text) = token.word else { return Err(self.unexpected(what)) };
+        let Word::Name(text) = token.word else {
+            return Err(self.unexpected(what));
+        };
         self.advance();
-        Ok(Name { text, span: token.span })
+        Ok(Name {
+            text,
+            span: token.span,
+        })
     }
 
     fn text(&mut self, what: &str) -> Parsed<String> {
@@ -471,7 +416,11 @@ impl Parser<'_> {
         Ok(text)
     }
 
-    fn deeper<T>(&mut self, most: u32, run: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+    pub(super) fn deeper<T>(
+        &mut self,
+        most: u32,
+        run: impl FnOnce(&mut Self) -> Parsed<T>,
+    ) -> Parsed<T> {
         self.depth += 1;
         if self.depth > most {
             return Err(self.too_deep(self.peek().span, most));
@@ -481,16 +430,16 @@ impl Parser<'_> {
         result
     }
 
-    fn too_deep(&self, span: Span, most: u32) -> ProgramError {
+    pub(super) fn too_deep(&self, span: Span, most: u32) -> ProgramError {
         let text = format!("nested more than {most} levels deep");
         ProgramError::TooLarge(Box::new(self.sources.diagnose(span, text)))
     }
 
-    fn fault(&self, span: Span, headline: impl Into<String>) -> ProgramError {
+    pub(super) fn fault(&self, span: Span, headline: impl Into<String>) -> ProgramError {
         ProgramError::Text(Box::new(self.sources.diagnose(span, headline)))
     }
 
-    fn unexpected(&self, wanted: &str) -> ProgramError {
+    pub(super) fn unexpected(&self, wanted: &str) -> ProgramError {
         let token = self.peek();
         let found = match &token.word {
             Word::Name(name) => format!("`{name}`"),
@@ -505,5 +454,8 @@ impl Parser<'_> {
 
 /// A file from its name and text.
 pub(crate) fn source(name: &str, text: &str) -> SourceFile {
-    SourceFile { name: name.to_owned(), text: Arc::from(text) }
+    SourceFile {
+        name: name.to_owned(),
+        text: Arc::from(text),
+    }
 }

@@ -59,11 +59,28 @@ impl<'a> Planner<'a> {
     /// Adds a loop variable; `var` is a node of it.
     pub(crate) fn loop_var(&mut self, slot: u8, var: Id, lo: Id, hi: Id, step: Option<Id>) {
         self.unknown |= 1 << slot;
-        let (least, most) = (bounds(self.code, lo, &self.around).0, bounds(self.code, hi, &self.around).1);
+        let (least, most) = (
+            bounds(self.code, lo, &self.around).0,
+            bounds(self.code, hi, &self.around).1,
+        );
         self.around[usize::from(slot)] = (least, most.saturating_sub(1).max(least));
         self.loops.push(LoopVar { slot, lo, hi, step });
-        self.condition(Test::Compare { left: var, rel: Rel::Ge, right: lo }, Some(slot));
-        self.condition(Test::Compare { left: var, rel: Rel::Lt, right: hi }, Some(slot));
+        self.condition(
+            Test::Compare {
+                left: var,
+                rel: Rel::Ge,
+                right: lo,
+            },
+            Some(slot),
+        );
+        self.condition(
+            Test::Compare {
+                left: var,
+                rel: Rel::Lt,
+                right: hi,
+            },
+            Some(slot),
+        );
         if let Some(step) = step {
             self.condition(Test::Step { slot, lo, step }, Some(slot));
         }
@@ -73,7 +90,14 @@ impl<'a> Planner<'a> {
     pub(crate) fn let_var(&mut self, slot: u8, var: Id, value: Id) {
         self.unknown |= 1 << slot;
         self.around[usize::from(slot)] = bounds(self.code, value, &self.around);
-        self.condition(Test::Compare { left: var, rel: Rel::Eq, right: value }, None);
+        self.condition(
+            Test::Compare {
+                left: var,
+                rel: Rel::Eq,
+                right: value,
+            },
+            None,
+        );
     }
 
     pub(crate) fn hint(&mut self, slot: u8, value: Id) {
@@ -81,7 +105,14 @@ impl<'a> Planner<'a> {
     }
 
     pub(crate) fn equal(&mut self, left: Id, right: Id) {
-        self.condition(Test::Compare { left, rel: Rel::Eq, right }, None);
+        self.condition(
+            Test::Compare {
+                left,
+                rel: Rel::Eq,
+                right,
+            },
+            None,
+        );
     }
 
     /// Adds a condition, taken apart where it is an `and`, a `not` or a comparison.
@@ -112,7 +143,12 @@ impl<'a> Planner<'a> {
             Test::Truth { id, .. } => mask(id),
             Test::Step { slot, lo, step } => 1 << slot | mask(lo) | mask(step),
         };
-        self.conditions.push(Condition { test, mask, done: false, of_loop });
+        self.conditions.push(Condition {
+            test,
+            mask,
+            done: false,
+            of_loop,
+        });
     }
 
     /// The schedule that finds all unknowns; none if a condition on constants is false.
@@ -183,25 +219,51 @@ impl<'a> Planner<'a> {
             if values == 1 {
                 return Choice::Solve(slot, cut);
             }
-            offer(slot, values, Choice::Branch { slot, ranged: false });
+            offer(
+                slot,
+                values,
+                Choice::Branch {
+                    slot,
+                    ranged: false,
+                },
+            );
         }
-        for var in self.loops.iter().filter(|var| self.unknown >> var.slot & 1 == 1) {
+        for var in self
+            .loops
+            .iter()
+            .filter(|var| self.unknown >> var.slot & 1 == 1)
+        {
             let (lo, hi) = self.around[usize::from(var.slot)];
             let size = hi.saturating_sub(lo).saturating_add(1);
             let known = |id: Id| self.known(id);
             let ranged = known(var.lo) && known(var.hi) && var.step.is_none_or(known);
             // Where the range is not yet known, more values are tried than there are.
             let size = if ranged { size } else { size.saturating_mul(2) };
-            offer(var.slot, size, Choice::Branch { slot: var.slot, ranged });
+            offer(
+                var.slot,
+                size,
+                Choice::Branch {
+                    slot: var.slot,
+                    ranged,
+                },
+            );
         }
         // Unknown lets alone cannot remain: each depends on loop variables and earlier lets.
-        best.expect("a let becomes known with the variables above it").1
+        best.expect("a let becomes known with the variables above it")
+            .1
     }
 
     /// An unknown variable that equals a known value.
     fn assignment(&self) -> Option<Choice> {
         for (at, condition) in self.conditions.iter().enumerate().filter(|(_, c)| !c.done) {
-            let Test::Compare { left, rel: Rel::Eq, right } = condition.test else { continue };
+            let Test::Compare {
+                left,
+                rel: Rel::Eq,
+                right,
+            } = condition.test
+            else {
+                continue;
+            };
             for (var, value) in [(left, right), (right, left)] {
                 if let Node::Var(slot) = self.code.node(var)
                     && self.unknown >> slot & 1 == 1
@@ -235,15 +297,25 @@ impl<'a> Planner<'a> {
 
     /// `condition` as a cut of its only unknown variable, if that stands on one side alone.
     fn cut(&self, condition: &Condition) -> Option<(u8, Cut)> {
-        let Test::Compare { left, rel, right } = condition.test else { return None };
+        let Test::Compare { left, rel, right } = condition.test else {
+            return None;
+        };
         let unknown = condition.mask & self.unknown;
         if condition.done || rel == Rel::Ne || unknown.count_ones() != 1 {
             return None;
         }
         let slot = unknown.trailing_zeros() as u8;
         let cut = match (self.known(left), self.known(right)) {
-            (false, true) => Cut { of: left, rel, bound: right },
-            (true, false) => Cut { of: right, rel: rel.swapped(), bound: left },
+            (false, true) => Cut {
+                of: left,
+                rel,
+                bound: right,
+            },
+            (true, false) => Cut {
+                of: right,
+                rel: rel.swapped(),
+                bound: left,
+            },
             _ => return None,
         };
         Some((slot, cut))
@@ -263,7 +335,10 @@ impl<'a> Planner<'a> {
                 if own || (cut.rel != Rel::Eq && affine(self.code, cut.of)) {
                     used.push(at);
                 }
-            } else if ranged && condition.of_loop == Some(slot) && matches!(condition.test, Test::Step { .. }) {
+            } else if ranged
+                && condition.of_loop == Some(slot)
+                && matches!(condition.test, Test::Step { .. })
+            {
                 used.push(at);
             }
         }
@@ -273,7 +348,12 @@ impl<'a> Planner<'a> {
         let var = self.loops.iter().find(|var| var.slot == slot);
         let range = var.filter(|_| ranged).map(|var| (var.lo, var.hi, var.step));
         let around = self.around[usize::from(slot)];
-        self.ops.push(Op::Branch { slot, range, around, cuts: cuts.into() });
+        self.ops.push(Op::Branch {
+            slot,
+            range,
+            around,
+            cuts: cuts.into(),
+        });
         self.unknown &= !(1 << slot);
     }
 }
@@ -281,7 +361,9 @@ impl<'a> Planner<'a> {
 /// What a condition on constants says.
 fn always(code: &Code, test: &Test) -> Option<bool> {
     match *test {
-        Test::Compare { left, rel, right } => Some(rel.holds(code.constant(left)?, code.constant(right)?)),
+        Test::Compare { left, rel, right } => {
+            Some(rel.holds(code.constant(left)?, code.constant(right)?))
+        }
         Test::Truth { id, want } => Some((code.constant(id)? != 0) == want),
         Test::Step { .. } => None,
     }
@@ -310,9 +392,15 @@ fn solutions(code: &Code, id: Id, slot: u8) -> Option<i64> {
             (_, true, true) => None,
             (BinaryOp::Add | BinaryOp::Sub, true, _) => solutions(code, a, slot),
             (BinaryOp::Add | BinaryOp::Sub, ..) => solutions(code, b, slot),
-            (BinaryOp::Mul, true, _) if code.constant(b).is_some_and(|c| c != 0) => solutions(code, a, slot),
-            (BinaryOp::Mul, _, true) if code.constant(a).is_some_and(|c| c != 0) => solutions(code, b, slot),
-            (BinaryOp::Pow, false, _) if code.constant(a).is_some_and(|c| c >= 2) => solutions(code, b, slot),
+            (BinaryOp::Mul, true, _) if code.constant(b).is_some_and(|c| c != 0) => {
+                solutions(code, a, slot)
+            }
+            (BinaryOp::Mul, _, true) if code.constant(a).is_some_and(|c| c != 0) => {
+                solutions(code, b, slot)
+            }
+            (BinaryOp::Pow, false, _) if code.constant(a).is_some_and(|c| c >= 2) => {
+                solutions(code, b, slot)
+            }
             (BinaryOp::Div | BinaryOp::Cdiv, true, _) => {
                 let by = code.constant(b).filter(|c| *c > 0)?;
                 Some(solutions(code, a, slot)?.saturating_mul(by))
@@ -325,7 +413,9 @@ fn solutions(code: &Code, id: Id, slot: u8) -> Option<i64> {
         Node::Call(def, first) => {
             let args = code.call_args(def, first);
             let mut places = (0..args.len()).filter(|at| has(args[*at]));
-            let (at, None) = (places.next()?, places.next()) else { return None };
+            let (at, None) = (places.next()?, places.next()) else {
+                return None;
+            };
             let body = code.defs[usize::from(def)].body;
             if code.mask(body) >> at & 1 == 0 {
                 return None;

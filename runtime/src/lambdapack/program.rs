@@ -14,7 +14,10 @@ use super::resolve;
 /// The programs, and what they include, by file name.
 const SHIPPED: [(&str, &str); 6] = [
     ("apply_q.lp", include_str!("programs/apply_q.lp")),
-    ("apply_q_numpywren.lp", include_str!("programs/apply_q_numpywren.lp")),
+    (
+        "apply_q_numpywren.lp",
+        include_str!("programs/apply_q_numpywren.lp"),
+    ),
     ("check_qr.lp", include_str!("programs/check_qr.lp")),
     ("qr_grid.lp", include_str!("programs/qr_grid.lp")),
     ("qr_numpywren.lp", include_str!("programs/qr_numpywren.lp")),
@@ -47,19 +50,29 @@ impl Program {
         source: &str,
         files: &[(&str, &str)],
     ) -> Result<Program, ProgramError> {
-        let mut sources = Sources { files: vec![parser::source(file_name, source)] };
+        let mut sources = Sources {
+            files: vec![parser::source(file_name, source)],
+        };
         let find = |wanted: &str| -> Option<SourceFile> {
-            let (name, text) = files.iter().chain(&SHIPPED).find(|(name, _)| *name == wanted)?;
+            let (name, text) = files
+                .iter()
+                .chain(&SHIPPED)
+                .find(|(name, _)| *name == wanted)?;
             Some(parser::source(name, text))
         };
         let file = parser::parse(&mut sources, &find)?;
-        Ok(Program { model: Arc::new(resolve::resolve(sources, &file)?) })
+        Ok(Program {
+            model: Arc::new(resolve::resolve(sources, &file)?),
+        })
     }
 
     /// The text of a shipped program, by its name without `.lp`.
     pub fn shipped(name: &str) -> Option<&'static str> {
         let file = format!("{name}.lp");
-        SHIPPED.iter().find(|(shipped, _)| *shipped == file).map(|(_, text)| *text)
+        SHIPPED
+            .iter()
+            .find(|(shipped, _)| *shipped == file)
+            .map(|(_, text)| *text)
     }
 
     /// The name in the program's first line.
@@ -74,17 +87,27 @@ impl Program {
 
     /// Every file that the program was read from, itself first: name and text.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.model.sources.files.iter().map(|file| (file.name.as_str(), &*file.text))
+        self.model
+            .sources
+            .files
+            .iter()
+            .map(|file| (file.name.as_str(), &*file.text))
     }
 
     /// The parameters' names, and whether each has a default.
     pub fn params(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.model.params.iter().map(|param| (param.name.as_str(), param.default.is_some()))
+        self.model
+            .params
+            .iter()
+            .map(|param| (param.name.as_str(), param.default.is_some()))
     }
 
     /// The tile families: name, number of indices, whether it is an input.
     pub fn families(&self) -> impl Iterator<Item = (&str, usize, bool)> {
-        self.model.families.iter().map(|f| (f.name.as_str(), f.indices.len(), f.input.is_some()))
+        self.model
+            .families
+            .iter()
+            .map(|f| (f.name.as_str(), f.indices.len(), f.input.is_some()))
     }
 
     /// The kernels that the statements call, in the order of the text.

@@ -72,10 +72,21 @@ impl Rel {
 /// A condition on variables.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Test {
-    Compare { left: Id, rel: Rel, right: Id },
-    Truth { id: Id, want: bool },
+    Compare {
+        left: Id,
+        rel: Rel,
+        right: Id,
+    },
+    Truth {
+        id: Id,
+        want: bool,
+    },
     /// `slot` is `lo` plus a multiple of `step`.
-    Step { slot: u8, lo: Id, step: Id },
+    Step {
+        slot: u8,
+        lo: Id,
+        step: Id,
+    },
 }
 
 /// `of rel bound`, where the wanted variable is below `of` alone.
@@ -90,12 +101,23 @@ pub(crate) struct Cut {
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// The variable is the value.
-    Assign { slot: u8, value: Id },
+    Assign {
+        slot: u8,
+        value: Id,
+    },
     /// The variable is the only one that fulfils the cut, an equation.
-    Solve { slot: u8, cut: Cut },
+    Solve {
+        slot: u8,
+        cut: Cut,
+    },
     Check(Test),
     /// The variable is one of `lo..hi` by `step`, within `around` and all cuts.
-    Branch { slot: u8, range: Option<(Id, Id, Option<Id>)>, around: (i64, i64), cuts: Box<[Cut]> },
+    Branch {
+        slot: u8,
+        range: Option<(Id, Id, Option<Id>)>,
+        around: (i64, i64),
+        cuts: Box<[Cut]>,
+    },
 }
 
 /// A planned schedule.
@@ -111,7 +133,12 @@ pub(crate) struct Query {
 impl Query {
     /// Calls `found` with the variables of each solution, the coordinates being in `env`, until it
     /// says `true`; tells whether it did.
-    pub(crate) fn run(&self, code: &Code, env: &mut Env, found: &mut dyn FnMut(&Env) -> bool) -> bool {
+    pub(crate) fn run(
+        &self,
+        code: &Code,
+        env: &mut Env,
+        found: &mut dyn FnMut(&Env) -> bool,
+    ) -> bool {
         run(code, &self.ops, env, found)
     }
 }
@@ -123,17 +150,26 @@ fn run(code: &Code, ops: &[Op], env: &mut Env, found: &mut dyn FnMut(&Env) -> bo
                 Ok(value) => env[usize::from(*slot)] = value,
                 Err(_) => return false,
             },
-            Op::Solve { slot, cut } => match apply(code, cut, *slot, env).and_then(|set| set.single()) {
-                Some(value) => env[usize::from(*slot)] = value,
-                None => return false,
-            },
+            Op::Solve { slot, cut } => {
+                match apply(code, cut, *slot, env).and_then(|set| set.single()) {
+                    Some(value) => env[usize::from(*slot)] = value,
+                    None => return false,
+                }
+            }
             Op::Check(test) => {
                 if !holds(code, test, env) {
                     return false;
                 }
             }
-            Op::Branch { slot, range, around, cuts } => {
-                let Some(set) = branch(code, *slot, range, *around, cuts, env) else { return false };
+            Op::Branch {
+                slot,
+                range,
+                around,
+                cuts,
+            } => {
+                let Some(set) = branch(code, *slot, range, *around, cuts, env) else {
+                    return false;
+                };
                 let mut value = set.first();
                 while value <= set.hi {
                     env[usize::from(*slot)] = value;
@@ -169,7 +205,11 @@ fn branch(
         set = set.and(Set::range(lo, code.eval(*hi, env).ok()?.saturating_sub(1)));
         if let Some(step) = step {
             let step = code.eval(*step, env).ok().filter(|step| *step > 0)?;
-            set = set.and(Set { modulus: step, rest: lo.rem_euclid(step), ..Set::ALL });
+            set = set.and(Set {
+                modulus: step,
+                rest: lo.rem_euclid(step),
+                ..Set::ALL
+            });
         }
     }
     for cut in cuts {
@@ -189,9 +229,9 @@ fn holds(code: &Code, test: &Test, env: &Env) -> bool {
         },
         Test::Truth { id, want } => code.eval(id, env).is_ok_and(|value| (value != 0) == want),
         Test::Step { slot, lo, step } => match (code.eval(lo, env), code.eval(step, env)) {
-            (Ok(lo), Ok(step)) if step > 0 => {
-                env[usize::from(slot)].checked_sub(lo).is_some_and(|gap| gap % step == 0)
-            }
+            (Ok(lo), Ok(step)) if step > 0 => env[usize::from(slot)]
+                .checked_sub(lo)
+                .is_some_and(|gap| gap % step == 0),
             _ => false,
         },
     }

@@ -31,8 +31,16 @@ pub(crate) struct Resolver {
 
 /// Resolves a whole program.
 pub(crate) fn resolve(sources: Sources, file: &File) -> Checked<Model> {
-    let model = Model { name: file.name.text.clone(), sources, ..Model::default() };
-    let mut resolver = Resolver { model, scope: Scope::default(), families: BTreeMap::new() };
+    let model = Model {
+        name: file.name.text.clone(),
+        sources,
+        ..Model::default()
+    };
+    let mut resolver = Resolver {
+        model,
+        scope: Scope::default(),
+        families: BTreeMap::new(),
+    };
     // Definitions may be used by any declaration, families by any statement: hence the order.
     for item in &file.items {
         resolver.names(item)?;
@@ -45,7 +53,12 @@ pub(crate) fn resolve(sources: Sources, file: &File) -> Checked<Model> {
     }
     resolver.alias_cycles()?;
     for item in &file.items {
-        if let Item::Output { name, binders, view } = item {
+        if let Item::Output {
+            name,
+            binders,
+            view,
+        } = item
+        {
             resolver.output(name, binders, view)?;
         }
     }
@@ -64,7 +77,10 @@ impl Resolver {
                     None => None,
                 };
                 self.scope.declare_param(&self.model.sources, name)?;
-                self.model.params.push(Param { name: name.text.clone(), default });
+                self.model.params.push(Param {
+                    name: name.text.clone(),
+                    default,
+                });
                 self.limit(self.model.params.len(), name.span, "parameters")
             }
             Item::Def { name, args, body } => {
@@ -77,8 +93,13 @@ impl Resolver {
                 }
                 let body = self.expr(body, &vars)?;
                 let arity = args.len() as u8;
-                self.scope.declare_def(&self.model.sources, name, arity, body)?;
-                self.model.code.defs.push(Def { body, arity, memo: Memo::None });
+                self.scope
+                    .declare_def(&self.model.sources, name, arity, body)?;
+                self.model.code.defs.push(Def {
+                    body,
+                    arity,
+                    memo: Memo::None,
+                });
                 self.limit(self.model.code.defs.len(), name.span, "definitions")
             }
             Item::Require { cond, text } => {
@@ -91,9 +112,21 @@ impl Resolver {
     }
 
     fn family(&mut self, item: &Item) -> Checked<()> {
-        let Item::Family { input, name, binders, when, shape } = item else { return Ok(()) };
+        let Item::Family {
+            input,
+            name,
+            binders,
+            when,
+            shape,
+        } = item
+        else {
+            return Ok(());
+        };
         if self.families.contains_key(&name.text) {
-            return Err(self.fault(name.span, format!("the family {} is declared twice", name.text)));
+            return Err(self.fault(
+                name.span,
+                format!("the family {} is declared twice", name.text),
+            ));
         }
         self.rank(name, binders.len())?;
         let (mut nest, vars) = self.binders(binders, *input)?;
@@ -102,7 +135,8 @@ impl Resolver {
             nest.steps.push(Step::Guard { cond, want: true });
         }
         let shape = self.shape(shape, &vars)?;
-        self.families.insert(name.text.clone(), self.model.families.len() as u16);
+        self.families
+            .insert(name.text.clone(), self.model.families.len() as u16);
         self.model.families.push(FamilyDecl {
             name: name.text.clone(),
             span: name.span,
@@ -122,14 +156,23 @@ impl Resolver {
             let range = match &binder.range {
                 Some((lo, hi)) => Some((self.expr(lo, &vars)?, self.expr(hi, &vars)?)),
                 None if ranged => {
-                    let text = format!("the index {0} needs a range: {0} in lo..hi", binder.name.text);
+                    let text = format!(
+                        "the index {0} needs a range: {0} in lo..hi",
+                        binder.name.text
+                    );
                     return Err(self.fault(binder.name.span, text));
                 }
                 None => None,
             };
             let slot = self.bind(&mut vars, &binder.name)?;
             if let Some((lo, hi)) = range {
-                nest.steps.push(Step::Loop { slot, lo, hi, step: None, span: binder.name.span });
+                nest.steps.push(Step::Loop {
+                    slot,
+                    lo,
+                    hi,
+                    step: None,
+                    span: binder.name.span,
+                });
             }
         }
         nest.names = vars.names().to_vec();
@@ -163,7 +206,12 @@ impl Resolver {
                     None => self.model.code.push(super::code::Node::Const(1), expr.span),
                 };
                 self.scope.sync(&self.model.code);
-                Ok(ShapeTree::Make { kind, rows, cols, span: expr.span })
+                Ok(ShapeTree::Make {
+                    kind,
+                    rows,
+                    cols,
+                    span: expr.span,
+                })
             }
             _ => Err(self.no_shape(expr)),
         }
@@ -175,11 +223,22 @@ impl Resolver {
     }
 
     fn alias(&mut self, item: &Item) -> Checked<()> {
-        let Item::Alias { family, patterns, target, span } = item else { return Ok(()) };
+        let Item::Alias {
+            family,
+            patterns,
+            target,
+            span,
+        } = item
+        else {
+            return Ok(());
+        };
         let id = self.family_id(family)?;
         let decl = &self.model.families[usize::from(id)];
         if decl.input.is_some() {
-            let text = format!("{} is an input; an alias must be a declared tile family", family.text);
+            let text = format!(
+                "{} is an input; an alias must be a declared tile family",
+                family.text
+            );
             return Err(self.fault(family.span, text));
         }
         let rank = decl.indices.len();
@@ -189,12 +248,17 @@ impl Resolver {
         let mut slots = Vec::new();
         for pattern in patterns {
             let bare = match &pattern.kind {
-                ExprKind::Name(name) if self.scope.free(name) && vars.slot(name).is_none() => Some(name),
+                ExprKind::Name(name) if self.scope.free(name) && vars.slot(name).is_none() => {
+                    Some(name)
+                }
                 _ => None,
             };
             slots.push(match bare {
                 Some(name) => {
-                    let name = Name { text: name.clone(), span: pattern.span };
+                    let name = Name {
+                        text: name.clone(),
+                        span: pattern.span,
+                    };
                     Some(self.bind(&mut vars, &name)?)
                 }
                 None => None,
@@ -210,7 +274,12 @@ impl Resolver {
         let target = self.access(target, &vars)?;
         let place = self.model.aliases.len();
         let vars = vars.names().len() as u8;
-        self.model.aliases.push(AliasDecl { patterns: parsed, vars, target, span: *span });
+        self.model.aliases.push(AliasDecl {
+            patterns: parsed,
+            vars,
+            target,
+            span: *span,
+        });
         self.model.families[usize::from(id)].aliases.push(place);
         self.limit(self.model.aliases.len(), *span, "aliases")
     }
@@ -239,7 +308,10 @@ impl Resolver {
 
     fn output(&mut self, name: &Name, binders: &[Binder], view: &View) -> Checked<()> {
         if self.model.output_names.contains(&name.text) {
-            return Err(self.fault(name.span, format!("the output {} is declared twice", name.text)));
+            return Err(self.fault(
+                name.span,
+                format!("the output {} is declared twice", name.text),
+            ));
         }
         self.rank(name, binders.len())?;
         let (nest, vars) = self.binders(binders, true)?;
@@ -254,9 +326,16 @@ impl Resolver {
             View::Ref(reference) => {
                 let access = self.access(reference, vars)?;
                 if let Some(when) = &reference.when {
-                    return Err(self.fault(when.span, "an output's tile is always there: no `when` here"));
+                    return Err(self.fault(
+                        when.span,
+                        "an output's tile is always there: no `when` here",
+                    ));
                 }
-                self.model.outputs.push(OutputDecl { output, nest, access });
+                self.model.outputs.push(OutputDecl {
+                    output,
+                    nest,
+                    access,
+                });
                 Ok(())
             }
             View::If(cond, then, other) => {
@@ -276,7 +355,12 @@ impl Resolver {
     pub(crate) fn access(&mut self, reference: &Ref, vars: &Vars) -> Checked<Access> {
         let family = self.family_id(&reference.family)?;
         let rank = self.model.families[usize::from(family)].indices.len();
-        self.same_rank(&reference.family, rank, reference.index.len(), reference.span)?;
+        self.same_rank(
+            &reference.family,
+            rank,
+            reference.index.len(),
+            reference.span,
+        )?;
         let mut index = Vec::new();
         for expr in &reference.index {
             index.push(self.expr(expr, vars)?);
@@ -285,7 +369,12 @@ impl Resolver {
             Some(when) => Some(self.expr(when, vars)?),
             None => None,
         };
-        Ok(Access { family, index, when, span: reference.span })
+        Ok(Access {
+            family,
+            index,
+            when,
+            span: reference.span,
+        })
     }
 
     pub(crate) fn expr(&mut self, expr: &Expr, vars: &Vars) -> Checked<super::code::Id> {
@@ -305,13 +394,24 @@ impl Resolver {
             return Ok(());
         }
         let text = format!("more than {DECLARED_MAX} {what}");
-        Err(ProgramError::TooLarge(Box::new(self.model.sources.diagnose(span, text))))
+        Err(ProgramError::TooLarge(Box::new(
+            self.model.sources.diagnose(span, text),
+        )))
     }
 
     fn family_id(&self, name: &Name) -> Checked<u16> {
         self.families.get(&name.text).copied().ok_or_else(|| {
-            let declared: Vec<&str> = self.model.families.iter().map(|f| f.name.as_str()).collect();
-            let text = format!("no tile family `{}`; declared: {}", name.text, declared.join(", "));
+            let declared: Vec<&str> = self
+                .model
+                .families
+                .iter()
+                .map(|f| f.name.as_str())
+                .collect();
+            let text = format!(
+                "no tile family `{}`; declared: {}",
+                name.text,
+                declared.join(", ")
+            );
             self.fault(name.span, text)
         })
     }
@@ -320,13 +420,22 @@ impl Resolver {
         if (1..=RANK_MAX).contains(&rank) {
             return Ok(());
         }
-        Err(self.fault(name.span, format!("{} has {rank} indices; 1 to {RANK_MAX} are possible", name.text)))
+        Err(self.fault(
+            name.span,
+            format!(
+                "{} has {rank} indices; 1 to {RANK_MAX} are possible",
+                name.text
+            ),
+        ))
     }
 
     fn same_rank(&self, name: &Name, rank: usize, given: usize, span: Span) -> Checked<()> {
         if rank == given {
             return Ok(());
         }
-        Err(self.fault(span, format!("{} has {rank} indices, {given} given", name.text)))
+        Err(self.fault(
+            span,
+            format!("{} has {rank} indices, {given} given", name.text),
+        ))
     }
 }

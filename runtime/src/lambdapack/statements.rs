@@ -9,7 +9,11 @@ use super::resolve::{Checked, OPERANDS_MAX, Resolver};
 
 /// Resolves the statements of `file` into the model's `body` and `tasks`.
 pub(crate) fn resolve(resolver: &mut Resolver, file: &File) -> Checked<()> {
-    let mut walk = Walk { resolver, vars: Vars::default(), steps: Vec::new() };
+    let mut walk = Walk {
+        resolver,
+        vars: Vars::default(),
+        steps: Vec::new(),
+    };
     let mut body = Vec::new();
     for item in &file.items {
         if let Item::Stmt(stmt) = item {
@@ -45,7 +49,13 @@ impl Walk<'_> {
 
     fn stmt(&mut self, stmt: &Stmt, out: &mut Vec<Flow>) -> Checked<()> {
         match stmt {
-            Stmt::For { var, lo, hi, step, body } => {
+            Stmt::For {
+                var,
+                lo,
+                hi,
+                step,
+                body,
+            } => {
                 let lo = self.resolver.expr(lo, &self.vars)?;
                 let hi = self.resolver.expr(hi, &self.vars)?;
                 let step = match step {
@@ -54,8 +64,18 @@ impl Walk<'_> {
                 };
                 let (vars, steps) = (self.vars.names().len(), self.steps.len());
                 let slot = self.resolver.bind(&mut self.vars, var)?;
-                self.steps.push(Step::Loop { slot, lo, hi, step, span: var.span });
-                let loops = self.steps.iter().filter(|s| matches!(s, Step::Loop { .. })).count();
+                self.steps.push(Step::Loop {
+                    slot,
+                    lo,
+                    hi,
+                    step,
+                    span: var.span,
+                });
+                let loops = self
+                    .steps
+                    .iter()
+                    .filter(|s| matches!(s, Step::Loop { .. }))
+                    .count();
                 if loops > RANK_MAX {
                     let text = format!("more than {RANK_MAX} loops around a task");
                     return Err(self.resolver.fault(var.span, text));
@@ -63,9 +83,20 @@ impl Walk<'_> {
                 let body = self.block(body)?;
                 self.vars.truncate(vars);
                 self.steps.truncate(steps);
-                out.push(Flow::Loop { slot, lo, hi, step, body, span: var.span });
+                out.push(Flow::Loop {
+                    slot,
+                    lo,
+                    hi,
+                    step,
+                    body,
+                    span: var.span,
+                });
             }
-            Stmt::If { cond, then, otherwise } => {
+            Stmt::If {
+                cond,
+                then,
+                otherwise,
+            } => {
                 let cond = self.resolver.expr(cond, &self.vars)?;
                 self.steps.push(Step::Guard { cond, want: true });
                 let then = self.block(then)?;
@@ -75,7 +106,11 @@ impl Walk<'_> {
                 self.steps.pop();
                 out.push(Flow::If { cond, then, other });
             }
-            Stmt::Let { var, value, inverses } => {
+            Stmt::Let {
+                var,
+                value,
+                inverses,
+            } => {
                 let value = self.resolver.expr(value, &self.vars)?;
                 let slot = self.resolver.bind(&mut self.vars, var)?;
                 self.steps.push(Step::Let { slot, value });
@@ -87,7 +122,11 @@ impl Walk<'_> {
                     };
                     let value = self.resolver.expr(inverse, &self.vars)?;
                     let span = name.span.to(inverse.span);
-                    self.steps.push(Step::Where { slot: target, value, span });
+                    self.steps.push(Step::Where {
+                        slot: target,
+                        value,
+                        span,
+                    });
                 }
             }
             Stmt::Task(task) => out.push(Flow::Task(self.task(task)?)),
@@ -106,8 +145,14 @@ impl Walk<'_> {
         let mut outs = Vec::new();
         for reference in &task.outs {
             let access = self.resolver.access(reference, &self.vars)?;
-            if self.resolver.model.families[usize::from(access.family)].input.is_some() {
-                let text = format!("{} is an input; no task may write it", reference.family.text);
+            if self.resolver.model.families[usize::from(access.family)]
+                .input
+                .is_some()
+            {
+                let text = format!(
+                    "{} is an input; no task may write it",
+                    reference.family.text
+                );
                 return Err(self.resolver.fault(reference.span, text));
             }
             outs.push(access);
@@ -121,7 +166,10 @@ impl Walk<'_> {
             None => Ok(None),
         };
         let (home, prio) = (hint(&task.home)?, hint(&task.prio)?);
-        let nest = Nest { steps: self.steps.clone(), names: self.vars.names().to_vec() };
+        let nest = Nest {
+            steps: self.steps.clone(),
+            names: self.vars.names().to_vec(),
+        };
         let id = self.resolver.model.tasks.len() as u16;
         self.resolver.model.tasks.push(TaskDecl {
             kernel: task.kernel.text.clone(),
@@ -132,7 +180,8 @@ impl Walk<'_> {
             prio,
             span,
         });
-        self.resolver.limit(self.resolver.model.tasks.len(), span, "statements")?;
+        self.resolver
+            .limit(self.resolver.model.tasks.len(), span, "statements")?;
         Ok(id)
     }
 }

@@ -5,8 +5,8 @@ use super::code::{Code, Fault, Id};
 use super::error::{ProgramError, Span};
 use super::model::{Flow, Nest, Step};
 
-/// Loop turns that counting may take: 2 ** 28 are some seconds.
-const TURNS_MAX: u64 = 1 << 28;
+/// Loop turns that counting may take: 2 ** 27 of 20 ns are 3 s; innermost loops take none.
+const TURNS_MAX: u64 = 1 << 27;
 /// Slots of a statement's variables: 24, see `expr`.
 pub(crate) const WALK_SLOTS: usize = 24;
 
@@ -14,13 +14,32 @@ pub(crate) const WALK_SLOTS: usize = 24;
 #[derive(Clone, Debug)]
 pub(crate) enum Instr {
     /// Jumps behind `end` when the loop has no turn; `leaf`: nothing but tasks inside.
-    Loop { slot: u8, lo: Id, hi: Id, step: Option<Id>, end: usize, leaf: bool, span: Span },
+    Loop {
+        slot: u8,
+        lo: Id,
+        hi: Id,
+        step: Option<Id>,
+        end: usize,
+        leaf: bool,
+        span: Span,
+    },
     /// Back to `start` for another turn.
-    Again { start: usize },
+    Again {
+        start: usize,
+    },
     /// Jumps when the condition is not as wanted.
-    Unless { cond: Id, want: bool, to: usize },
-    Jump { to: usize },
-    Let { slot: u8, value: Id },
+    Unless {
+        cond: Id,
+        want: bool,
+        to: usize,
+    },
+    Jump {
+        to: usize,
+    },
+    Let {
+        slot: u8,
+        value: Id,
+    },
     Task(u16),
 }
 
@@ -35,8 +54,21 @@ fn block(body: &[Flow], out: &mut Vec<Instr>) {
     let bends = |flow: &Flow| matches!(flow, Flow::Loop { .. } | Flow::If { .. });
     for (at, flow) in body.iter().enumerate() {
         match flow {
-            Flow::Loop { slot, lo, hi, step, body, span } => {
-                let start = open(out, *slot, (*lo, *hi, *step), !body.iter().any(bends), *span);
+            Flow::Loop {
+                slot,
+                lo,
+                hi,
+                step,
+                body,
+                span,
+            } => {
+                let start = open(
+                    out,
+                    *slot,
+                    (*lo, *hi, *step),
+                    !body.iter().any(bends),
+                    *span,
+                );
                 block(body, out);
                 close(out, start);
             }
@@ -46,13 +78,20 @@ fn block(body: &[Flow], out: &mut Vec<Instr>) {
                 block(then, out);
                 let skip = out.len();
                 out.push(Instr::Jump { to: 0 });
-                out[test] = Instr::Unless { cond: *cond, want: true, to: out.len() };
+                out[test] = Instr::Unless {
+                    cond: *cond,
+                    want: true,
+                    to: out.len(),
+                };
                 block(other, out);
                 out[skip] = Instr::Jump { to: out.len() };
             }
             // A name that no loop or condition can see is worked out with its task.
             Flow::Let { slot, value } if body[at..].iter().any(bends) => {
-                out.push(Instr::Let { slot: *slot, value: *value });
+                out.push(Instr::Let {
+                    slot: *slot,
+                    value: *value,
+                });
             }
             Flow::Let { .. } => {}
             Flow::Task(id) => out.push(Instr::Task(*id)),
@@ -60,9 +99,23 @@ fn block(body: &[Flow], out: &mut Vec<Instr>) {
     }
 }
 
-fn open(out: &mut Vec<Instr>, slot: u8, range: (Id, Id, Option<Id>), leaf: bool, span: Span) -> usize {
+fn open(
+    out: &mut Vec<Instr>,
+    slot: u8,
+    range: (Id, Id, Option<Id>),
+    leaf: bool,
+    span: Span,
+) -> usize {
     let (lo, hi, step) = range;
-    out.push(Instr::Loop { slot, lo, hi, step, end: 0, leaf, span });
+    out.push(Instr::Loop {
+        slot,
+        lo,
+        hi,
+        step,
+        end: 0,
+        leaf,
+        span,
+    });
     out.len() - 1
 }
 
@@ -84,10 +137,17 @@ pub(crate) fn of_numbered_nests<'a>(nests: impl Iterator<Item = (usize, &'a Nest
     let mut out = Vec::new();
     for (id, nest) in nests {
         let (mut starts, mut tests) = (Vec::new(), Vec::new());
-        for step in &nest.steps {
+        for (at, step) in nest.steps.iter().enumerate() {
             match *step {
-                Step::Loop { slot, lo, hi, step, span } => {
-                    starts.push(open(&mut out, slot, (lo, hi, step), false, span));
+                Step::Loop {
+                    slot,
+                    lo,
+                    hi,
+                    step,
+                    span,
+                } => {
+                    let leaf = at + 1 == nest.steps.len();
+                    starts.push(open(&mut out, slot, (lo, hi, step), leaf, span));
                 }
                 Step::Guard { cond, want } => {
                     tests.push(out.len());
@@ -134,7 +194,12 @@ pub(crate) enum Stop {
 
 impl Walker {
     pub(crate) fn new() -> Self {
-        Self { at: 0, env: [0; WALK_SLOTS], loops: Vec::new(), turns: 0 }
+        Self {
+            at: 0,
+            env: [0; WALK_SLOTS],
+            loops: Vec::new(),
+            turns: 0,
+        }
     }
 
     /// The next task's statement; its variables are in `env`.
@@ -168,8 +233,12 @@ impl Walker {
                 None => self.at = *end,
             },
             Instr::Again { start } => {
-                let Instr::Loop { slot, span, .. } = &instrs[*start] else { return Ok(()) };
-                let Some((hi, step)) = self.loops.last().copied() else { return Ok(()) };
+                let Instr::Loop { slot, span, .. } = &instrs[*start] else {
+                    return Ok(());
+                };
+                let Some((hi, step)) = self.loops.last().copied() else {
+                    return Ok(());
+                };
                 self.turns += 1;
                 if self.turns > TURNS_MAX {
                     return Err(Stop::Turns(*span));
@@ -198,7 +267,12 @@ impl Walker {
 
     /// First value, end and step of a loop; `None` if it has no turn.
     fn range(&self, code: &Code, instr: &Instr) -> Result<Option<(i64, i64, i64)>, Stop> {
-        let Instr::Loop { lo, hi, step, span, .. } = instr else { return Ok(None) };
+        let Instr::Loop {
+            lo, hi, step, span, ..
+        } = instr
+        else {
+            return Ok(None);
+        };
         let eval = |id: Id| code.eval(id, &self.env).map_err(Stop::Fault);
         let (lo, hi) = (eval(*lo)?, eval(*hi)?);
         let step = match step {
@@ -219,7 +293,11 @@ impl Walker {
 }
 
 /// How often each statement occurs. Innermost loops are counted without walking them.
-pub(crate) fn count(inner: &Inner, instrs: &[Instr], statements: usize) -> Result<Vec<u64>, ProgramError> {
+pub(crate) fn count(
+    inner: &Inner,
+    instrs: &[Instr],
+    statements: usize,
+) -> Result<Vec<u64>, ProgramError> {
     let mut counts = vec![0u64; statements];
     let mut walker = Walker::new();
     let mut walk = || -> Result<(), Stop> {
@@ -227,11 +305,15 @@ pub(crate) fn count(inner: &Inner, instrs: &[Instr], statements: usize) -> Resul
             walker.at += 1;
             match instr {
                 Instr::Task(id) => counts[usize::from(*id)] += 1,
-                Instr::Loop { end, leaf: true, .. } => {
-                    let turns = walker.range(&inner.code, instr)?.map_or(0, |(lo, hi, step)| {
-                        // Below 2 ** 32 turns: the range fits 32 bits.
-                        ((hi - lo + step - 1) / step) as u64
-                    });
+                Instr::Loop {
+                    end, leaf: true, ..
+                } => {
+                    let turns = walker
+                        .range(&inner.code, instr)?
+                        .map_or(0, |(lo, hi, step)| {
+                            // Below 2 ** 32 turns: the range fits 32 bits.
+                            ((hi - lo + step - 1) / step) as u64
+                        });
                     for task in &instrs[walker.at..*end] {
                         if let Instr::Task(id) = task {
                             let count = &mut counts[usize::from(*id)];

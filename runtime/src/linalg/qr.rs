@@ -149,7 +149,8 @@ pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
         let factors: &[&str] = if numpywren { &["V", "T"] } else { &["V", "T", "V2", "T2"] };
         inputs.extend(factors.iter().map(|&name| (name.to_owned(), link(0, name))));
         let keep = keep(request.q.is_some(), "X");
-        phases.push(phase("q", apply, with(&[("r", k), ("thin", 1)]), inputs, keep));
+        let size: &[(&str, u64)] = if numpywren { &[("r", k)] } else { &[("r", k), ("thin", 1)] };
+        phases.push(phase("q", apply, with(size), inputs, keep));
     }
     if request.check {
         let (p, q) = options.tree.grid();
@@ -182,8 +183,8 @@ fn params(options: &Resolved) -> Vec<(String, i64)> {
     let mt = m.div_ceil(nb);
     let (p, q) = options.tree.grid();
     let (domains, columns, binary) = match options.tree {
-        Tree::Numpywren { p, q } => {
-            let sizes = [("n", n), ("nb", nb), ("HP", p.into()), ("HQ", q.into())];
+        Tree::Numpywren { .. } => {
+            let sizes = [("n", n), ("nb", nb)];
             return sizes.iter().map(|&(name, value)| (name.to_owned(), int(value))).collect();
         }
         Tree::Flat { .. } => (1, 1, 0),

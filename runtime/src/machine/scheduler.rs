@@ -12,7 +12,7 @@ use super::fleet::{Fleet, Rank};
 use super::lease::{Lease, Leases};
 use super::policy::{self, Candidate};
 use super::{Timestamp, WorkerId};
-use crate::control::{Assignment, FromWorker, InputHint, Made, Peer, Tally, ToWorker};
+use crate::control::{Assignment, FromWorker, InputHint, Made, Missed, Peer, Tally, ToWorker};
 use crate::options::{Exchange, Policy};
 use crate::plan::{Plan, TaskId};
 
@@ -474,8 +474,8 @@ impl Scheduler {
                             entry.coming.retain(|&other| other != worker);
                         }
                     }
-                    for (key, tried) in blocks {
-                        self.missed(key, &tried);
+                    for missed in blocks {
+                        self.missed(&missed);
                     }
                     self.consider(lease.task);
                 }
@@ -651,15 +651,17 @@ impl Scheduler {
 
     // ---- loss and lineage
 
-    /// `key` could not be had from `tried`, nor from the store if that was said to have it.
-    fn missed(&mut self, key: BlockKey, tried: &[WorkerId]) {
+    /// A block could not be had where it was said to be.
+    fn missed(&mut self, missed: &Missed) {
+        let key = missed.key;
         if self.plan.is_source(&key) {
             return;
         }
         let Some(entry) = self.directory.get_mut(&key) else { return };
-        entry.holders.retain(|holder| !tried.contains(holder));
-        if entry.holders.is_empty() {
-            entry.durable = false;
+        entry.holders.retain(|holder| !missed.workers.contains(holder));
+        // It may have become durable only after the worker was told where to look.
+        entry.durable &= !missed.store;
+        if !entry.is_available() {
             self.mourn(key);
         }
     }

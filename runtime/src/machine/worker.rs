@@ -10,7 +10,7 @@ use peerwren_transports::block::{BlockKey, Digest};
 
 use super::cache::{Cache, Copy, NextUse};
 use super::{LeaseId, Timestamp, WorkerId};
-use crate::control::{Assignment, FromWorker, InputHint, Made, Tally, WorkerSettings};
+use crate::control::{Assignment, FromWorker, InputHint, Made, Missed, Tally, WorkerSettings};
 use crate::options::{Durability, Exchange};
 use crate::plan::{Plan, TaskId};
 
@@ -100,7 +100,7 @@ struct Job {
 #[derive(Debug)]
 struct Ladder {
     rungs: VecDeque<Origin>,
-    tried: Vec<WorkerId>,
+    tried: Vec<Origin>,
     at: Option<Origin>,
     digest: Option<Digest>,
     /// Jobs that wait; none for a preload.
@@ -288,14 +288,14 @@ impl Worker {
             }
             Err(FetchFailure::Fatal(error)) => self.send(FromWorker::Broken { error }),
             Err(FetchFailure::Elsewhere) => {
-                if let Some(Origin::Peer(peer)) = origin {
+                ladder.tried.extend(origin);
+                if matches!(origin, Some(Origin::Peer(_))) {
                     self.tally.peer_failed += 1;
-                    ladder.tried.push(peer);
                 }
                 if ladder.rungs.is_empty() {
                     self.cache.remove(&copy);
                     for lease in std::mem::take(&mut ladder.jobs) {
-                        self.give_up(lease, copy.key, ladder.tried.clone());
+                        self.give_up(lease, copy.key, &ladder.tried);
                     }
                 } else {
                     self.ladders.insert(copy, ladder);
@@ -521,8 +521,7 @@ impl Worker {
     ) {
         if let Some(ladder) = self.ladders.get_mut(&copy) {
             for rung in rungs {
-                let tried = matches!(rung, Origin::Peer(peer) if ladder.tried.contains(&peer));
-                if !tried && !ladder.rungs.contains(&rung) && ladder.at != Some(rung) {
+                if !ladder.tried.contains(&rung) && !ladder.rungs.contains(&rung) && ladder.at != Some(rung) {
                     ladder.rungs.push_back(rung);
                 }
             }
@@ -553,14 +552,20 @@ impl Worker {
     }
 
     /// Gives a lease back because `key` could not be had.
-    fn give_up(&mut self, lease: LeaseId, key: BlockKey, tried: Vec<WorkerId>) {
+    fn give_up(&mut self, lease: LeaseId, key: BlockKey, tried: &[Origin]) {
         let Some(job) = self.jobs.remove(&lease) else { return };
         for ladder in self.ladders.values_mut() {
             ladder.jobs.retain(|&other| other != lease);
         }
         self.unpin(lease, &job);
         self.cache.give_back(job.output_bytes + job.scratch_bytes);
-        self.send(FromWorker::Missing { lease, blocks: vec![(key, tried)] });
+        let peer = |origin: &Origin| match origin {
+            Origin::Peer(peer) => Some(*peer),
+            Origin::Store | Origin::Source => None,
+        };
+        let workers = tried.iter().filter_map(peer).collect();
+        let store = tried.contains(&Origin::Store);
+        self.send(FromWorker::Missing { lease, blocks: vec![Missed { key, workers, store }] });
     }
 
     fn unpin(&mut self, lease: LeaseId, job: &Job) {

@@ -1,5 +1,6 @@
 //! The side that is asked: takes streams, grants control channels, serves blocks. Never fetches.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -211,9 +212,16 @@ async fn send_block(
         .await
         .ok()?;
     let mut payload = Bytes::from_owner(block.clone());
+    // Watched besides the writes: one that waits for the connection's window does not notice that
+    // the peer wants no more.
+    let mut stopped = pin!(send.stopped());
     while !payload.is_empty() {
         let piece = payload.split_to(payload.len().min(PIECE_BYTES));
-        timeout(stall, send.write_chunk(piece)).await.ok()?.ok()?;
+        tokio::select! {
+            biased;
+            _ = &mut stopped => return None,
+            written = timeout(stall, send.write_chunk(piece)) => written.ok()?.ok()?,
+        }
     }
     send.finish().ok()?;
     let receipt = timeout(stall, recv.read(&mut [0])).await.ok()?.ok()?;

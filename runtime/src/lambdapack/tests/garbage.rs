@@ -8,7 +8,9 @@ use peerwren_transports::block::Indices;
 
 /// Tries all that can be done with a text.
 fn use_all(source: &str) {
-    let Ok(program) = Program::parse("garbage.lp", source).map_err(|error| error.render()) else { return };
+    let Ok(program) = Program::parse("garbage.lp", source).map_err(|error| error.render()) else {
+        return;
+    };
     for text in ["m=5 n=5 nb=2", "n=5 nb=2", "m=5 n=3 nb=2 r=3 P=2"] {
         let bound = match program.bind(&params(text)) {
             Ok(bound) => bound,
@@ -27,10 +29,62 @@ fn use_all(source: &str) {
 }
 
 const WORDS: [&str; 56] = [
-    "program", "param", "def", "require", "input", "tile", "alias", "output", "for", "in", "step", "if",
-    "then", "else", "let", "where", "when", "prio", "and", "or", "not", "include", "m", "n", "nb", "i", "j",
-    "k", "A", "S", "f", "full", "tfac", "min", "cdiv", "clog2", "0", "1", "2", "9223372036854775807", "..",
-    "**", "//", "%", "+", "-", "*", "(", ")", "[", "]", "{", "}", ",", "=", "==",
+    "program",
+    "param",
+    "def",
+    "require",
+    "input",
+    "tile",
+    "alias",
+    "output",
+    "for",
+    "in",
+    "step",
+    "if",
+    "then",
+    "else",
+    "let",
+    "where",
+    "when",
+    "prio",
+    "and",
+    "or",
+    "not",
+    "include",
+    "m",
+    "n",
+    "nb",
+    "i",
+    "j",
+    "k",
+    "A",
+    "S",
+    "f",
+    "full",
+    "tfac",
+    "min",
+    "cdiv",
+    "clog2",
+    "0",
+    "1",
+    "2",
+    "9223372036854775807",
+    "..",
+    "**",
+    "//",
+    "%",
+    "+",
+    "-",
+    "*",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "=",
+    "==",
 ];
 
 proptest! {

@@ -29,8 +29,17 @@ fn index(vars: &'static [&'static str]) -> impl Strategy<Value = String> {
 /// A condition over `i`, `l`, `j`.
 fn condition() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
-        "i + j < n", "j >= i", "i % 2 == 0", "l == 0 or j > 1", "not (i == j)", "j + 2 ** l < n",
-        "i < j and l > 0", "tz(j) == l", "i // 2 == j // 2", "max(i, j) < 4", "1 == 1",
+        "i + j < n",
+        "j >= i",
+        "i % 2 == 0",
+        "l == 0 or j > 1",
+        "not (i == j)",
+        "j + 2 ** l < n",
+        "i < j and l > 0",
+        "tz(j) == l",
+        "i // 2 == j // 2",
+        "max(i, j) < 4",
+        "1 == 1",
     ])
     .prop_map(str::to_owned)
 }
@@ -49,16 +58,15 @@ fn program() -> impl Strategy<Value = String> {
     ]);
     (bounds, reads, condition(), index(&["i"]), any::<bool>()).prop_map(|((i, l, j), reads, guard, a, alias)| {
         // An input of its own makes every read exist; A's margins are wide enough for all indices.
-        let mut text = format!(
-            "program generated
+        let mut text = "program generated
 param n
 def snake(i, p) = if i // p % 2 == 0 then i % p else p - 1 - i % p
-input A[i in -99..999, l in -99..999, j in -99..999] : full(1, 1)
+input A[i in -30..300, l in -30..300, j in -30..300] : full(1, 1)
 tile T[i, l, j] : full(1, 1)
 tile U[i, l, j] : full(1, 1)
 tile V[l, i, j] : full(1, 1)
 "
-        );
+        .to_owned();
         text += if alias {
             "alias U[i, l, 1] = A[l, i, l + i]\nalias V[l, i, j] = U[i, l, j + 1] when j < l\n"
         } else {

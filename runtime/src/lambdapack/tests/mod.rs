@@ -4,6 +4,7 @@ mod counts;
 mod errors;
 mod garbage;
 mod generated;
+mod numeric;
 mod oracle;
 mod shipped;
 
@@ -13,8 +14,12 @@ use super::{Bound, Program};
 
 /// `"m=4 nb=2"` as parameters.
 pub(super) fn params(text: &str) -> BTreeMap<String, i64> {
-    let pairs = text.split_whitespace().map(|pair| pair.split_once('=').expect("name=value"));
-    pairs.map(|(name, value)| (name.to_owned(), value.parse().expect("an integer"))).collect()
+    let pairs = text
+        .split_whitespace()
+        .map(|pair| pair.split_once('=').expect("name=value"));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.parse().expect("an integer")))
+        .collect()
 }
 
 /// A shipped program.

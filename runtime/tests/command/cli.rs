@@ -1,50 +1,8 @@
 //! The command's answers to what it cannot do: one line, the right exit status, no file.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-/// A folder of this process's own, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("peerwren-cli-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Runs the command in a folder, with no option from the environment but these.
-fn peerwren(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_peerwren"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PEERWREN_") {
-            command.env_remove(name);
-        }
-    }
-    command
-        .current_dir(folder)
-        .args(arguments)
-        .envs(environment.iter().copied());
-    command.output().unwrap()
-}
+use crate::tools::{Folder, peerwren_with as peerwren};
 
 fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let text = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n");

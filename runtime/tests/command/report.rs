@@ -1,16 +1,15 @@
 //! The report's form: a contract that other tools read.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use common::schema::violations;
 use peerwren::report::{
     ByteCounts, CostEstimate, PhaseStats, PlanRecord, Report, RequestCounts, SCHEMA,
     SCHEMA_VERSION, WorkerStats, summarize,
 };
 use serde_json::{Value, json};
+
+use crate::schema::violations;
 
 fn sample() -> Report {
     let factor = PhaseStats {

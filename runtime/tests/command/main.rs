@@ -1,0 +1,9 @@
+//! The command as a user meets it: one test binary, so that it is linked once.
+
+mod cli;
+mod contract;
+mod end_to_end;
+mod faults;
+mod report;
+mod schema;
+mod tools;
