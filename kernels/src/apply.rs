@@ -150,7 +150,6 @@ impl<'a> Block<'a> {
         if let Some(top) = top {
             store = Store::Add;
             for (j, w) in w.chunks_exact_mut(ldw).enumerate().take(n) {
-                top.copy_others(first + j, k);
                 let start = top.place.start(first + j);
                 w[..k].copy_from_slice(&top.input()[start..start + k]);
             }
@@ -188,14 +187,15 @@ pub(crate) struct Step<'a> {
 pub(crate) fn blocks_together(m: usize, k: usize) -> usize {
     /// About half of a second cache of 1 MiB.
     const PACKED_WORDS_MAX: usize = 72 << 10;
+    if let Some(g) = std::env::var("G").ok().and_then(|g| g.parse().ok()) { return g; }
     (PACKED_WORDS_MAX / Block::words(m, k)).clamp(1, STEPS_MAX)
 }
 
 /// Blocks in one sweep.
 pub(crate) const STEPS_MAX: usize = 4;
 
-/// Applies blocks one after the other, 8 columns at a time through all of them. Only the first
-/// reads from the targets' sources.
+/// Applies blocks one after the other, 8 columns at a time through all of them. Each has rows of
+/// its own on top, all below: so below, only the first reads from the source.
 pub(crate) fn sweep(
     cpu: Cpu,
     steps: &[Option<Step<'_>>],
@@ -204,16 +204,15 @@ pub(crate) fn sweep(
     cols: usize,
     work: &mut [f64],
 ) {
-    let sources = (top.as_ref().and_then(|top| top.source), bottom.source);
+    let source = bottom.source;
     for first in (0..cols).step_by(COLUMNS) {
         let n = COLUMNS.min(cols - first);
         for (i, step) in steps.iter().flatten().enumerate() {
             if let Some(top) = &mut top {
                 top.place.row = step.top_row;
-                top.source = sources.0.filter(|_| i == 0);
             }
             bottom.place.row = step.bottom_row;
-            bottom.source = sources.1.filter(|_| i == 0);
+            bottom.source = source.filter(|_| i == 0);
             step.block.apply_columns(cpu, &mut top, &mut bottom, (first, n), work);
         }
     }
@@ -226,7 +225,7 @@ pub(crate) struct Target<'a> {
     /// Where in it the first column's first changed row is.
     pub(crate) place: Place,
     /// What the matrix was before, of the same layout, when it has not been copied to `data` yet:
-    /// then the block reads from here, and copies the rows that it does not change.
+    /// then the block reads from here. Below, it copies the rows that it does not change.
     pub(crate) source: Option<&'a [f64]>,
 }
 

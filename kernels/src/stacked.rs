@@ -166,7 +166,8 @@ fn apply(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     let ([top, bottom], scratch) = tiles.outputs();
     let cpu = Cpu::new();
     let ib = (t.shape.cols as usize).min(n);
-    let mut sources = (Some(c1.data), Some(c2.data));
+    copy_rows(top.data, c1.data, p, n);
+    let mut source = Some(c2.data);
     let mut groups = groups(n, ib, side).peekable();
     while groups.peek().is_some() {
         let mut steps: [Option<Step<'_>>; STEPS_MAX] = [const { None }; STEPS_MAX];
@@ -178,9 +179,18 @@ fn apply(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
             space = rest;
             *step = Some(Step { block, top_row: j, bottom_row: 0 });
         }
-        let top = Target { data: &mut *top.data, place: Place::dense(p), source: sources.0.take() };
-        let bottom = Target { data: &mut *bottom.data, place: Place::dense(rows), source: sources.1.take() };
+        let top = Target { data: &mut *top.data, place: Place::dense(p), source: Some(c1.data) };
+        let bottom = Target { data: &mut *bottom.data, place: Place::dense(rows), source: source.take() };
         sweep(cpu, &steps, Some(top), bottom, cols, space);
     }
     Ok(())
+}
+
+/// Copies the rows from `first` on of matrices with leading dimension `ld`.
+fn copy_rows(to: &mut [f64], from: &[f64], ld: usize, first: usize) {
+    if first < ld {
+        for (to, from) in to.chunks_exact_mut(ld).zip(from.chunks_exact(ld)) {
+            to[first..].copy_from_slice(&from[first..]);
+        }
+    }
 }

@@ -11,6 +11,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::lambdapack::{Bound, Program, Task, Tile};
 use crate::matrix::SourceSpec;
+use crate::options::ByteSize;
 
 /// One statement of one phase at fixed loop indices.
 #[derive(
@@ -101,8 +102,10 @@ pub enum PlanError {
     },
     /// A task does not fit a worker's memory.
     #[error(
-        "a worker of {cores} cores needs {need} bytes for its largest tasks ({kernel}) but has \
-         {memory}: give it more --memory, fewer --cores, or a smaller --block"
+        "--memory gives a worker {} but {cores} of its largest task ({kernel}) at a time need {}: give \
+         it more --memory, fewer --cores or a smaller --block",
+        ByteSize(*memory),
+        ByteSize(*need)
     )]
     Memory {
         /// Threads of a worker.

@@ -394,9 +394,14 @@ fn beyond_its_turns_and_queue_a_node_is_busy() {
 fn a_cancelled_fetch_frees_its_turn() {
     run(async {
         let mut run = Run::new();
-        let one = limits(|limits| limits.outgoing_max = 1);
-        let (server, _channels) = run.node(W1, &[(0, 64 << 20), (1, 10)], one);
-        let (client, _channels) = run.node(W2, &[], Limits::default());
+        // Nothing but the cancellation itself may free the turn within the test's time.
+        let one = limits(|limits| {
+            limits.outgoing_max = 1;
+            limits.stall_timeout = Duration::from_secs(1000);
+            limits.fetch_timeout = Duration::from_secs(1000);
+        });
+        let (server, _channels) = run.node(W1, &[(0, 64 << 20), (1, 10)], one.clone());
+        let (client, _channels) = run.node(W2, &[], one);
         client
             .fetch(W1, server.local_addr(), key(1), None)
             .await

@@ -1,7 +1,7 @@
 //! What the figures of a report promise: exact counts, few bytes, and one set of bits however a plan
 //! is run.
 
-use peerwren::cost::store_traffic;
+use peerwren::cost::{owner_traffic, store_traffic};
 use peerwren::lambdapack::Program;
 use serde_json::Value;
 
@@ -54,6 +54,23 @@ fn workers_send_each_other_little() {
         assert_eq!(report["inputs_read"], 1024 * 1024 * 8, "each input tile is read once");
         assert_eq!(report["bytes"]["store_read"], report["inputs_read"]);
         assert_eq!(report["bytes"]["store_written"], 0, "nothing was asked for");
+    }
+}
+
+#[test]
+fn the_owner_policy_moves_what_the_model_counts() {
+    let folder = Folder::new("owner");
+    let program = Program::parse("qr_grid.lp", Program::shipped("qr_grid").unwrap()).unwrap();
+    for (p, q, m, n) in [(2, 2, 512, 512), (3, 2, 600, 400), (4, 1, 700, 100)] {
+        let workers = u32::try_from(p * q).unwrap();
+        let sizes = [("m", m), ("n", n), ("nb", 50), ("ib", 10), ("P", p), ("Q", q), ("HP", p), ("HQ", q)];
+        let sizes = sizes.map(|(name, value)| (name.to_owned(), value)).into();
+        let model = owner_traffic(&program.bind(&sizes).unwrap(), workers, |_| None).unwrap();
+        let how = format!("--tree grid:{p}x{q}:chain --workers {workers} --policy owner --engine threads");
+        succeed(&folder.0, &format!("qr random:{m}x{n}:1 --block 50 --ib 10 {how} --report p.json --quiet"));
+        let report = folder.report("p.json");
+        assert_eq!(report["bytes"]["peer"], model.bytes, "{p}x{q}");
+        assert_eq!(report["requests"]["peer_get"], model.blocks, "{p}x{q}");
     }
 }
 

@@ -237,8 +237,8 @@ const TREES: [&str; 7] = [
 #[test]
 fn every_tree_factors_every_shape() {
     let kernels = KernelSet::standard();
-    let nb = 5;
-    let sides = [1, 4, 5, 6, 14, 23, 30, 38];
+    let nb = 5usize;
+    let sides = [1usize, 4, 5, 6, 14, 23, 30, 38];
     for (m, n) in sides.iter().flat_map(|m| sides.map(|n| (*m, n))) {
         for options in TREES {
             // A binary tree over all rows has as many domains as rows of tiles.
