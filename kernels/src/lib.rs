@@ -50,11 +50,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[macro_use]
+mod micro;
+
 mod apply;
 mod check;
 mod geqrt;
 mod householder;
-mod micro;
 mod numpywren;
 pub mod op;
 mod pack;
