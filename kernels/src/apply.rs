@@ -5,7 +5,7 @@
 //! columns of C = [C1; C2] go through all four steps while they are in the first cache:
 //! W = C1 + V2' C2, W = T' W (T W for Q), C1 -= W, C2 -= V2 W.
 
-use crate::micro::{Band, COLUMNS, Cpu, Multiply, Packed, Place, Store, Stride, padded};
+use crate::micro::{Band, COLUMNS, Cpu, Multiply, Packed, Place, Store, padded};
 use crate::pack::{Columns, Dense, UnitLower, pack, pack_transposed, packed_words};
 use crate::tile::TileRef;
 
@@ -58,7 +58,6 @@ pub(crate) fn transpose<'a>(
     pack_transposed(cpu, space, (k, m), profile.bands().0, v)
 }
 
-#[derive(Clone, Copy)]
 /// A block of `k` reflectors, packed: V both ways and T or its transpose.
 pub(crate) struct Block<'a> {
     pub(crate) transposed: Packed<'a>,
@@ -113,23 +112,25 @@ impl<'a> Block<'a> {
         (Block { transposed, plain, t }, rest)
     }
 
-    /// Words of work space that [`Sweep`] takes for blocks of up to `k` reflectors.
+    /// Words of work space that [`Block::apply`] takes.
     pub(crate) const fn apply_words(k: usize) -> usize {
         2 * COLUMNS * padded(k)
     }
 
-    /// Applies the block to `cols` columns; `top` is absent where V has no identity on top.
+    /// Applies the block to `cols` columns, 8 at a time; `top` is absent where V has no identity on
+    /// top.
     pub(crate) fn apply(
-        self,
+        &self,
         cpu: Cpu,
-        top: Option<Target<'_>>,
-        bottom: Target<'_>,
+        mut top: Option<Target<'_>>,
+        mut bottom: Target<'_>,
         cols: usize,
         work: &mut [f64],
     ) {
-        let row = top.as_ref().map_or(0, |top| top.place.row);
-        let step = Step { block: self, top_row: row, bottom_row: bottom.place.row };
-        sweep(cpu, &[Some(step)], top, bottom, cols, work);
+        for first in (0..cols).step_by(COLUMNS) {
+            let n = COLUMNS.min(cols - first);
+            self.apply_columns(cpu, &mut top, &mut bottom, (first, n), work);
+        }
     }
 
     /// Applies the block to columns `first..first + n`.
@@ -173,52 +174,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// A block and the rows that it changes.
-pub(crate) struct Step<'a> {
-    pub(crate) block: Block<'a>,
-    /// First row in the matrix on top, if there is one.
-    pub(crate) top_row: usize,
-    /// First row in the matrix below.
-    pub(crate) bottom_row: usize,
-}
-
-/// How many blocks to pack before a sweep: as many as the second cache holds beside the columns,
-/// so that columns come from further away only once for all of them.
-pub(crate) fn blocks_together(m: usize, k: usize) -> usize {
-    /// About half of a second cache of 1 MiB.
-    const PACKED_WORDS_MAX: usize = 72 << 10;
-    if let Some(g) = std::env::var("G").ok().and_then(|g| g.parse().ok()) { return g; }
-    (PACKED_WORDS_MAX / Block::words(m, k)).clamp(1, STEPS_MAX)
-}
-
-/// Blocks in one sweep.
-pub(crate) const STEPS_MAX: usize = 4;
-
-/// Applies blocks one after the other, 8 columns at a time through all of them. Each has rows of
-/// its own on top, all below: so below, only the first reads from the source.
-pub(crate) fn sweep(
-    cpu: Cpu,
-    steps: &[Option<Step<'_>>],
-    mut top: Option<Target<'_>>,
-    mut bottom: Target<'_>,
-    cols: usize,
-    work: &mut [f64],
-) {
-    let source = bottom.source;
-    for first in (0..cols).step_by(COLUMNS) {
-        let n = COLUMNS.min(cols - first);
-        for (i, step) in steps.iter().flatten().enumerate() {
-            if let Some(top) = &mut top {
-                top.place.row = step.top_row;
-            }
-            bottom.place.row = step.bottom_row;
-            bottom.source = source.filter(|_| i == 0);
-            step.block.apply_columns(cpu, &mut top, &mut bottom, (first, n), work);
-        }
-    }
-}
-
-/// Columns of a matrix that blocks of reflectors change.
+/// Columns of a matrix that a block of reflectors changes.
 pub(crate) struct Target<'a> {
     /// The matrix.
     pub(crate) data: &'a mut [f64],
@@ -236,10 +192,11 @@ impl Target<'_> {
 
     /// Copies the rows of a column above and below the `rows` that change.
     fn copy_others(&mut self, col: usize, rows: usize) {
-        let (Some(source), Stride::Fixed(ld)) = (self.source, self.place.stride) else { return };
+        let Some(source) = self.source else { return };
         let (start, row) = (self.place.start(col), self.place.row);
+        let end = self.place.start(col + 1) - row;
         let above = start - row..start;
-        let below = start + rows..start + ld - row;
+        let below = start + rows..end;
         for span in [above, below] {
             if !span.is_empty() {
                 self.data[span.clone()].copy_from_slice(&source[span]);

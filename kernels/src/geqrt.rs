@@ -1,8 +1,6 @@
 //! QR of one tile, and its Q applied: geqrt, unmqr, unmqr_n.
 
-use crate::apply::{
-    Block, Profile, STEPS_MAX, Side, Step, Target, TileColumns, UnitTileColumns, blocks_together, sweep, unit_lower, upper,
-};
+use crate::apply::{Block, Profile, Side, Target, TileColumns, UnitTileColumns, unit_lower, upper};
 use crate::micro::{Cpu, Place};
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use crate::panel::{Matrix, factor_tall, panel_words};
@@ -51,22 +49,26 @@ fn geqrt(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (m, n) = input.shape.dense();
     let ([v, t, r], scratch) = tiles.outputs();
     let (work, scratch) = scratch.split_at_mut(m * n);
-    work.copy_from_slice(input.data);
-    factor_blocks(Cpu::new(), work, (m, n), t, scratch)?;
+    factor_blocks(Cpu::new(), input.data, work, (m, n), t, scratch)?;
     v.pack(work, m);
     r.pack(work, m);
     Ok(())
 }
 
-/// Factors `a` (`m` x `n`, dense) in place, its groups of reflectors as the tile `t` has them.
+/// Factors the `m` x `n` matrix `input` into `a`, its groups of reflectors as the tile `t` has them.
 fn factor_blocks(
     cpu: Cpu,
+    input: &[f64],
     a: &mut [f64],
     (m, n): (usize, usize),
     t: &mut TileMut<'_>,
     scratch: &mut [f64],
 ) -> Result<(), KernelError> {
     let (r, ib) = (t.shape.rows as usize, t.shape.cols as usize);
+    let first = m * ib.min(r);
+    a[..first].copy_from_slice(&input[..first]);
+    // The first application copies the rest.
+    let mut source = Some(&input[first..]);
     for j in (0..r).step_by(ib) {
         let k = ib.min(r - j);
         let (factor, scratch) = scratch.split_at_mut(k * k);
@@ -82,7 +84,7 @@ fn factor_blocks(
         let (block, work) =
             Block::new(cpu, scratch, (m - j, k), Profile::UnitLower, &v, &upper(factor, k, k), Side::Transposed);
         let place = Place { row: j, ..Place::dense(m) };
-        let target = Target { data: right, place, source: None };
+        let target = Target { data: right, place, source: source.take() };
         block.apply(cpu, None, target, n - j - k, work);
     }
     Ok(())
@@ -115,14 +117,7 @@ fn unmqr_flops(shapes: &TaskShapes<'_>) -> u64 {
 fn unmqr_scratch(shapes: &TaskShapes<'_>) -> usize {
     let (m, _) = shapes.input(0);
     let (r, b) = shapes.input(1);
-    apply_words(m, r, b)
-}
-
-/// Scratch to apply `r` reflectors over `m` rows in groups of `ib`, as many at once as is best.
-pub(crate) fn apply_words(m: usize, r: usize, ib: usize) -> usize {
-    let ib = ib.min(r);
-    let together = blocks_together(m, ib).min(r.div_ceil(ib));
-    together * Block::words(m, ib) + Block::apply_words(ib)
+    Block::words(m, b.min(r)) + Block::apply_words(b.min(r))
 }
 
 fn unmqr(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
@@ -130,20 +125,13 @@ fn unmqr(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     let ((m, r), (_, cols)) = (v.shape.dense(), c.shape.dense());
     let ([output], scratch) = tiles.outputs();
     let cpu = Cpu::new();
-    let ib = (t.shape.cols as usize).min(r);
     let mut source = Some(c.data);
-    let mut groups = groups(r, ib, side).peekable();
-    while groups.peek().is_some() {
-        let mut steps: [Option<Step<'_>>; STEPS_MAX] = [const { None }; STEPS_MAX];
-        let mut space = &mut *scratch;
-        for (step, (j, k)) in steps.iter_mut().zip(groups.by_ref().take(blocks_together(m, ib))) {
-            let (columns, factor) = (UnitTileColumns { tile: v, first: j }, TileColumns { tile: t, first: j });
-            let (block, rest) = Block::new(cpu, space, (m - j, k), Profile::UnitLower, &columns, &factor, side);
-            space = rest;
-            *step = Some(Step { block, top_row: 0, bottom_row: j });
-        }
-        let target = Target { data: output.data, place: Place::dense(m), source: source.take() };
-        sweep(cpu, &steps, None, target, cols, space);
+    for (j, k) in groups(r, t.shape.cols as usize, side) {
+        let (columns, factor) = (UnitTileColumns { tile: v, first: j }, TileColumns { tile: t, first: j });
+        let (block, work) = Block::new(cpu, scratch, (m - j, k), Profile::UnitLower, &columns, &factor, side);
+        let place = Place { row: j, ..Place::dense(m) };
+        let target = Target { data: output.data, place, source: source.take() };
+        block.apply(cpu, None, target, cols, work);
     }
     Ok(())
 }

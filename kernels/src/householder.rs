@@ -205,17 +205,16 @@ impl Start<'_, '_> {
     fn dots<S: Simd, const TURNS: usize>(self, simd: S) -> [f64; BASE] {
         let rows = self.columns[0].len();
         let whole = rows - rows % LANES;
-        let columns: [&[S::f64s]; BASE] = std::array::from_fn(|i| S::as_simd_f64s(&self.columns[i][..whole]).0);
         let steps = whole / S::F64_LANES;
-        let columns: [&[S::f64s]; BASE] = std::array::from_fn(|i| &columns[i][..steps]);
+        let mut columns: [&[S::f64s]; BASE] = [&[]; BASE];
+        unroll!(BASE, i, { columns[i] = &S::as_simd_f64s(&self.columns[i][..whole]).0[..steps] });
         let mut sums = [[simd.splat_f64s(0.0); TURNS]; BASE];
-        for step in (0..steps).step_by(TURNS) {
-            for turn in 0..TURNS {
-                let x = columns[0][step + turn];
-                for i in 0..BASE {
-                    sums[i][turn] = simd.mul_add_f64s(x, columns[i][step + turn], sums[i][turn]);
-                }
-            }
+        for step in 0..steps / TURNS {
+            unroll!(TURNS, turn, {
+                let at = step * TURNS + turn;
+                let x = columns[0][at];
+                unroll!(BASE, i, { sums[i][turn] = simd.mul_add_f64s(x, columns[i][at], sums[i][turn]) });
+            });
         }
         let mut sums = spread::<S, TURNS>(sums);
         for row in whole..rows {
@@ -257,28 +256,38 @@ impl<const J: usize> Update<'_, '_, J> {
         let steps = whole / S::F64_LANES;
         let mut sums = [[simd.splat_f64s(0.0); TURNS]; BASE];
         {
-            let columns = self.columns.each_mut().map(|c| &mut S::as_mut_simd_f64s(&mut c[..whole]).0[..steps]);
+            let [c0, c1, c2, c3, c4, c5, c6, c7] = self.columns;
+            let columns: [&mut [S::f64s]; BASE] = [
+                &mut S::as_mut_simd_f64s(&mut c0[..whole]).0[..steps],
+                &mut S::as_mut_simd_f64s(&mut c1[..whole]).0[..steps],
+                &mut S::as_mut_simd_f64s(&mut c2[..whole]).0[..steps],
+                &mut S::as_mut_simd_f64s(&mut c3[..whole]).0[..steps],
+                &mut S::as_mut_simd_f64s(&mut c4[..whole]).0[..steps],
+                &mut S::as_mut_simd_f64s(&mut c5[..whole]).0[..steps],
+                &mut S::as_mut_simd_f64s(&mut c6[..whole]).0[..steps],
+                &mut S::as_mut_simd_f64s(&mut c7[..whole]).0[..steps],
+            ];
             let scale = simd.splat_f64s(self.scale);
-            let minus = self.factors.map(|f| simd.splat_f64s(-f));
-            for step in (0..steps).step_by(TURNS) {
-                for turn in 0..TURNS {
-                    let at = step + turn;
-                    let mut row = [simd.splat_f64s(0.0); BASE];
-                    for i in 0..BASE {
-                        row[i] = columns[i][at];
-                    }
+            let mut minus = [scale; BASE];
+            unroll!(BASE, i, { minus[i] = simd.splat_f64s(-self.factors[i]) });
+            for step in 0..steps / TURNS {
+                unroll!(TURNS, turn, {
+                    let at = step * TURNS + turn;
+                    let mut row = [scale; BASE];
+                    unroll!(BASE, i, { row[i] = columns[i][at] });
                     row[J] = simd.mul_f64s(row[J], scale);
                     columns[J][at] = row[J];
-                    for i in J + 1..BASE {
-                        row[i] = simd.mul_add_f64s(minus[i], row[J], row[i]);
-                        columns[i][at] = row[i];
-                    }
-                    if J + 1 < BASE {
-                        for i in 0..BASE {
-                            sums[i][turn] = simd.mul_add_f64s(row[(J + 1) % BASE], row[i], sums[i][turn]);
+                    unroll!(BASE, i, {
+                        if i > J {
+                            row[i] = simd.mul_add_f64s(minus[i], row[J], row[i]);
+                            columns[i][at] = row[i];
                         }
+                    });
+                    if J + 1 < BASE {
+                        let x = row[(J + 1) % BASE];
+                        unroll!(BASE, i, { sums[i][turn] = simd.mul_add_f64s(x, row[i], sums[i][turn]) });
                     }
-                }
+                });
             }
         }
         let mut sums = spread::<S, TURNS>(sums);
@@ -301,11 +310,10 @@ impl<const J: usize> Update<'_, '_, J> {
 #[inline(always)]
 fn spread<S: Simd, const TURNS: usize>(sums: [[S::f64s; TURNS]; BASE]) -> [[f64; LANES]; BASE] {
     let mut lanes = [[0.0; LANES]; BASE];
-    for (lanes, sums) in lanes.iter_mut().zip(sums) {
-        for (to, from) in S::as_mut_simd_f64s(lanes).0.iter_mut().zip(sums) {
-            *to = from;
-        }
-    }
+    unroll!(BASE, i, {
+        let (lanes, _) = S::as_mut_simd_f64s(&mut lanes[i]);
+        unroll!(TURNS, turn, { lanes[turn] = sums[i][turn] });
+    });
     lanes
 }
 

@@ -220,8 +220,11 @@ impl Multiply<'_> {
         let Packed { data, rows, depth, band } = self.a;
         let panels = Panels { lanes: S::F64_LANES, next: 0, end: rows.div_ceil(S::F64_LANES) };
         let (source, place) = self.b;
-        let columns: [&[f64]; N] = std::array::from_fn(|j| &source[place.start(col + j)..]);
-        let starts: [usize; N] = std::array::from_fn(|j| self.dst.1.start(col + j));
+        let (mut columns, mut starts) = ([&source[..0]; N], [0; N]);
+        unroll!(N, j, {
+            columns[j] = &source[place.start(col + j)..];
+            starts[j] = self.dst.1.start(col + j);
+        });
         for (r0, height) in panels {
             let r1 = rows.min(r0 + height);
             let (k0, k1) = band.range(r0, r1, depth);
@@ -267,7 +270,8 @@ impl<const M: usize, const N: usize> Tile<'_, M, N> {
         let (a, _) = S::as_simd_f64s(self.a);
         let depth = a.len() / M;
         let TilePlace { columns, starts, k0, r0, rows } = self.place;
-        let b: [&[f64]; N] = std::array::from_fn(|j| &columns[j][k0..k0 + depth]);
+        let mut b = [&columns[0][..0]; N];
+        unroll!(N, j, { b[j] = &columns[j][k0..k0 + depth] });
         let mut acc = [[simd.splat_f64s(0.0); M]; N];
         for (k, a) in a.chunks_exact(M).enumerate() {
             unroll!(N, j, {
@@ -315,37 +319,5 @@ fn finish<S: Simd, const M: usize>(
             let old = simd.partial_load_f64s(&from.unwrap_or(column)[span.clone()]);
             simd.partial_store_f64s(&mut column[span], merge(old, sums[i]));
         });
-    }
-}
-#[cfg(test)]
-mod speed {
-    use super::*;
-    #[test]
-    fn speed() {
-        let cpu = Cpu::new();
-        for (rows, depth) in [(32, 512), (512, 32), (32, 32), (24, 512), (16, 512), (480, 32), (48, 512), (24,32), (64, 512), (512,64)] {
-            let a = vec![1e-3; padded(rows) * depth];
-            let b = vec![1e-3; depth * 8];
-            let mut d = vec![0.0; 8 * padded(rows)];
-            let mut best = f64::MAX;
-            for _ in 0..2000 {
-                let t = std::time::Instant::now();
-                for _ in 0..8 {
-                    let a = Packed { data: &a, rows, depth, band: Band::default() };
-                    cpu.dispatch(Multiply { a, b: (&b, Place::dense(depth)), dst: (&mut d, Place::dense(padded(rows))), cols: 8, store: Store::Sub });
-                }
-                best = best.min(t.elapsed().as_secs_f64() / 8.0);
-            }
-            println!("{rows}x{depth}: {:.1} GFLOP/s", 2.0 * (rows * depth * 8) as f64 / best / 1e9);
-        }
-        let m = faer::Mat::<f64>::from_fn(512, 512, |i, j| (i + j) as f64 * 1e-3);
-        let mut c = m.clone();
-        let mut best = f64::MAX;
-        for _ in 0..60 {
-            let t = std::time::Instant::now();
-            faer::linalg::matmul::matmul(c.as_mut(), faer::Accum::Replace, m.as_ref(), m.as_ref(), 1.0, faer::Par::Seq);
-            best = best.min(t.elapsed().as_secs_f64());
-        }
-        println!("faer {:.1}", 2.0 * 512_f64.powi(3) / best / 1e9);
     }
 }

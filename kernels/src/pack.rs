@@ -1,5 +1,7 @@
 //! Lays matrices out in the panels that [`crate::micro`] multiplies. Copies; computes nothing.
 
+use pulp::{Simd, WithSimd};
+
 use crate::micro::{Band, Cpu, Packed, padded};
 
 /// The nonzero part of a matrix by columns: for column `c` its first row and its entries.
@@ -57,7 +59,7 @@ pub(crate) fn pack_transposed<'a, C: Columns>(
     /// Rows of the matrix in a pass: keeps a panel's part in the first cache.
     const STRIP: usize = 64;
     /// Columns that go side by side in one go.
-    const GROUP: usize = 4;
+    const GROUP: usize = 8;
     let space = &mut space[..packed_words(rows, depth)];
     for (c0, height) in cpu.panels(rows) {
         let panel = &mut space[c0 * depth..(c0 + height) * depth];
@@ -76,7 +78,7 @@ pub(crate) fn pack_transposed<'a, C: Columns>(
                         let (first, entries) = matrix.column(c0 + i0 + i);
                         &entries[k0 - first..k1 - first]
                     });
-                    interleave(out, i0, height, &columns);
+                    cpu.dispatch(Interleave { out, at: i0, height, columns });
                 } else {
                     for i in i0..height.min(i0 + GROUP) {
                         scatter(out, i, height, (k0, k1), matrix, (c0 + i < rows).then_some(c0 + i));
@@ -88,12 +90,26 @@ pub(crate) fn pack_transposed<'a, C: Columns>(
     Packed { data: space, rows, depth, band }
 }
 
-/// Writes four columns side by side, `height` words from row to row.
-fn interleave(out: &mut [f64], at: usize, height: usize, columns: &[&[f64]; 4]) {
-    let [a, b, c, d] = columns;
-    let rows = a.iter().zip(*b).zip(c.iter().zip(*d));
-    for (out, ((a, b), (c, d))) in out.chunks_exact_mut(height).zip(rows) {
-        out[at..at + 4].copy_from_slice(&[*a, *b, *c, *d]);
+/// Writes eight columns side by side, `height` words from row to row.
+struct Interleave<'a> {
+    out: &'a mut [f64],
+    at: usize,
+    height: usize,
+    columns: [&'a [f64]; 8],
+}
+
+impl WithSimd for Interleave<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Interleave { out, at, height, mut columns } = self;
+        let rows = columns[0].len();
+        unroll!(8, c, { columns[c] = &columns[c][..rows] });
+        for (k, row) in out.chunks_exact_mut(height).enumerate().take(rows) {
+            let row = &mut row[at..at + 8];
+            unroll!(8, c, { row[c] = columns[c][k] });
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 //!
 //! [R; A] = Q [R'; 0] with Q = I - [I; V2] T [I; V2]'. V2 has A's shape, zeros included.
 
-use crate::apply::{Block, Profile, STEPS_MAX, Side, Step, Target, TileColumns, blocks_together, sweep, upper};
-use crate::geqrt::{apply_words, groups, write_group};
+use crate::apply::{Block, Profile, Side, Target, TileColumns, upper};
+use crate::geqrt::{groups, write_group};
 use crate::micro::{Cpu, Place, Stride};
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use crate::pack::Dense;
 use crate::panel::{Matrix, factor_stacked, panel_words};
-use crate::tile::{Kind, TileMut};
+use crate::tile::{Kind, TileMut, TileRef};
 
 pub(crate) fn ops() -> Vec<KernelOp> {
     let tsmqr = |signature, side| {
@@ -64,7 +64,6 @@ fn factor(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (m, n) = a.shape.dense();
     let ([v, t, r_new], scratch) = tiles.outputs();
     r_new.data.copy_from_slice(r.data);
-    v.data.copy_from_slice(a.data);
     let (kind, cpu) = (a.shape.kind, Cpu::new());
     for (j, k) in groups(n, t.shape.cols as usize, Side::Transposed) {
         let (rows, profile) = reach(kind, m, j, k);
@@ -73,7 +72,8 @@ fn factor(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
         let (diagonal, scratch) = scratch.split_at_mut(k * k);
         let (block, scratch) = scratch.split_at_mut(rows * k);
         factor.fill(0.0);
-        load(v, j, block, rows);
+        // The first block's application copies the columns after it.
+        load(if j == 0 { a } else { TileRef::new(v.shape, v.data) }, j, block, rows);
         for (c, column) in diagonal.chunks_exact_mut(k).enumerate() {
             let start = Stride::Packed.start(j + c) + j;
             column[..=c].copy_from_slice(&r_new.data[start..=start + c]);
@@ -101,12 +101,13 @@ fn factor(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
             }
             let place = Place { stride: Stride::Packed, first, row: j };
             let top = Target { data: &mut *r_new.data, place, source: None };
-            let (data, place) = if first < turn {
-                (&mut *v.data, Place { row: 0, ..place })
+            let (at, place) = if first < turn {
+                (0, Place { row: 0, ..place })
             } else {
-                (&mut v.data[v.shape.span(first).offset..], Place::dense(m))
+                (v.shape.span(first).offset, Place::dense(m))
             };
-            block.apply(cpu, Some(top), Target { data, place, source: None }, end - first, work);
+            let source = (j == 0).then_some(&a.data[at..]);
+            block.apply(cpu, Some(top), Target { data: &mut v.data[at..], place, source }, end - first, work);
         }
     }
     Ok(())
@@ -120,11 +121,11 @@ fn ttqrt_flops(shapes: &TaskShapes<'_>) -> u64 {
 }
 
 /// Copies columns `first..` of a tile to a dense block of `rows` rows, zeros below them.
-fn load(tile: &TileMut<'_>, first: usize, block: &mut [f64], rows: usize) {
+fn load(tile: TileRef<'_>, first: usize, block: &mut [f64], rows: usize) {
     for (c, column) in block.chunks_exact_mut(rows).enumerate() {
-        let span = tile.shape.span(first + c);
-        column[..span.len].copy_from_slice(&tile.data[span.offset..span.offset + span.len]);
-        column[span.len..].fill(0.0);
+        let (_, entries) = tile.column(first + c);
+        column[..entries.len()].copy_from_slice(entries);
+        column[entries.len()..].fill(0.0);
     }
 }
 
@@ -156,7 +157,7 @@ fn ttmqr_flops(shapes: &TaskShapes<'_>) -> u64 {
 fn apply_scratch(shapes: &TaskShapes<'_>) -> usize {
     let (m, _) = shapes.input(0);
     let (n, b) = shapes.input(1);
-    apply_words(m, n, b)
+    Block::words(m, b.min(n)) + Block::apply_words(b.min(n))
 }
 
 /// [C1; C2] becomes Q' or Q times itself; rows of C1 from n on and of C2 below V2 are copied.
@@ -165,23 +166,17 @@ fn apply(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     let ((m, n), (p, cols), (rows, _)) = (v.shape.dense(), c1.shape.dense(), c2.shape.dense());
     let ([top, bottom], scratch) = tiles.outputs();
     let cpu = Cpu::new();
-    let ib = (t.shape.cols as usize).min(n);
     copy_rows(top.data, c1.data, p, n);
     let mut source = Some(c2.data);
-    let mut groups = groups(n, ib, side).peekable();
-    while groups.peek().is_some() {
-        let mut steps: [Option<Step<'_>>; STEPS_MAX] = [const { None }; STEPS_MAX];
-        let mut space = &mut *scratch;
-        for (step, (j, k)) in steps.iter_mut().zip(groups.by_ref().take(blocks_together(m, ib))) {
-            let (reached, profile) = reach(v.shape.kind, m, j, k);
-            let (columns, factor) = (TileColumns { tile: v, first: j }, TileColumns { tile: t, first: j });
-            let (block, rest) = Block::new(cpu, space, (reached, k), profile, &columns, &factor, side);
-            space = rest;
-            *step = Some(Step { block, top_row: j, bottom_row: 0 });
-        }
-        let top = Target { data: &mut *top.data, place: Place::dense(p), source: Some(c1.data) };
+    for (j, k) in groups(n, t.shape.cols as usize, side) {
+        let (reached, profile) = reach(v.shape.kind, m, j, k);
+        let (columns, factor) = (TileColumns { tile: v, first: j }, TileColumns { tile: t, first: j });
+        let (block, work) = Block::new(cpu, scratch, (reached, k), profile, &columns, &factor, side);
+        // Every row on top belongs to one block, every row below to all.
+        let place = Place { row: j, ..Place::dense(p) };
+        let top = Target { data: &mut *top.data, place, source: Some(c1.data) };
         let bottom = Target { data: &mut *bottom.data, place: Place::dense(rows), source: source.take() };
-        sweep(cpu, &steps, Some(top), bottom, cols, space);
+        block.apply(cpu, Some(top), bottom, cols, work);
     }
     Ok(())
 }

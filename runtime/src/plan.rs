@@ -102,7 +102,7 @@ pub enum PlanError {
     },
     /// A task does not fit a worker's memory.
     #[error(
-        "--memory gives a worker {} but {cores} of its largest task ({kernel}) at a time need {}: give \
+        "--memory gives a worker {}, but {cores} x its largest task ({kernel}) need {}: give \
          it more --memory, fewer --cores or a smaller --block",
         ByteSize(*memory),
         ByteSize(*need)
@@ -468,6 +468,7 @@ impl Plan {
             flops: 0,
             spec,
         });
+        self.check_links(number)?;
         self.survey(number)
     }
 
@@ -486,6 +487,21 @@ impl Plan {
         }
         phase.outputs_by_tile.insert(name.to_owned(), by_tile);
         phase.outputs.insert(name.to_owned(), by_index);
+    }
+
+    /// Checks that every tile of an input that is a link is a tile of an earlier phase.
+    fn check_links(&self, number: usize) -> Result<(), PlanError> {
+        let phase = &self.phases[number];
+        for tile in phase.bound.input_tiles() {
+            if self.find_key(number, tile).is_none() {
+                return Err(PlanError::Input {
+                    file: phase.spec.file.clone(),
+                    family: phase.bound.family_name(tile.family).to_owned(),
+                    problem: format!("is bound to a phase that has no tile {}", tile.at),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Checks every task's kernel once and adds up what the phase takes.
@@ -551,27 +567,20 @@ impl Plan {
 
     /// The block behind a tile of a phase: that of an earlier phase where the family is a link.
     fn key(&self, phase: usize, tile: Tile) -> BlockKey {
-        let matrix = self.phases.get(phase).map_or_else(
-            || unreachable!("a phase is known before its tiles are"),
-            |p| p.base + tile.family,
-        );
-        match &self.families[usize::from(matrix)] {
-            Family::Link { phase: earlier, name } => {
-                let target = &self.phases[*earlier];
-                let tile = target
-                    .outputs
-                    .get(name)
-                    .map_or_else(
-                        || resolve(&target.bound, name, tile.at),
-                        |output| output.get(&tile.at).copied(),
-                    );
-                match tile {
-                    Some(tile) => self.key(*earlier, tile),
-                    None => BlockKey { run: self.run, matrix, indices: Indices::default() },
-                }
-            }
-            _ => BlockKey { run: self.run, matrix, indices: tile.at },
-        }
+        self.find_key(phase, tile).expect(CHECKED)
+    }
+
+    fn find_key(&self, phase: usize, tile: Tile) -> Option<BlockKey> {
+        let matrix = self.phases[phase].base + tile.family;
+        let Family::Link { phase: earlier, name } = &self.families[usize::from(matrix)] else {
+            return Some(BlockKey { run: self.run, matrix, indices: tile.at });
+        };
+        let target = &self.phases[*earlier];
+        let tile = match target.outputs.get(name) {
+            Some(output) => output.get(&tile.at).copied(),
+            None => resolve(&target.bound, name, tile.at),
+        };
+        self.find_key(*earlier, tile?)
     }
 
     fn tile(&self, key: &BlockKey) -> (usize, Tile) {

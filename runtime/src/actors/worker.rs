@@ -12,7 +12,7 @@ use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::{Block, BlockBuf, BlockKey, Digest};
 use peerwren_transports::identity::{NodeId, NodeIdentity};
 use peerwren_transports::quic::{ControlReceiver, ControlSender, Expected, FetchError, Limits, Node};
-use peerwren_transports::store::BlockStore;
+use peerwren_transports::store::{BlockStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
@@ -283,6 +283,10 @@ impl WorkerActor {
                             Err(FetchFailure::Elsewhere)
                         }
                         Ok(None) => Err(FetchFailure::Elsewhere),
+                        Err(error @ StoreError::Length { .. }) => {
+                            tracing::warn!(%key, %error, "the store has other bytes than were made");
+                            Err(FetchFailure::Elsewhere)
+                        }
                         Err(error) => Err(FetchFailure::Fatal(error.to_string())),
                     }
                 };

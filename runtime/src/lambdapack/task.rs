@@ -32,7 +32,7 @@ pub struct Tile {
 /// A tile of an output and the tile that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResultTile {
-    /// Place of the output in [`Bound::output_names`].
+    /// Place of the output in [`Bound::output_names`](super::Bound::output_names).
     pub output: u16,
     /// Indices in the output.
     pub at: Indices,

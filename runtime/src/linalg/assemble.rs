@@ -21,8 +21,12 @@ pub(super) struct Wanted {
     pub(super) block: u32,
 }
 
-/// Writes an output as `.npy`, whole or not at all; tiles that the output does not have are zero.
-pub(super) async fn write_npy(results: &Results<'_>, wanted: &Wanted) -> Result<(), RunError> {
+/// Writes an output as `.npy` beside its final name; tiles that the output does not have are zero.
+/// The file takes its name when the writer is finished.
+pub(super) async fn write_npy(
+    results: &Results<'_>,
+    wanted: &Wanted,
+) -> Result<NpyWriter, RunError> {
     let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
     let writer = NpyWriter::create(&wanted.path, wanted.rows, wanted.cols).map_err(|e| failed(&e))?;
     let mut dense = Vec::new();
@@ -37,7 +41,7 @@ pub(super) async fn write_npy(results: &Results<'_>, wanted: &Wanted) -> Result<
         };
         writer.write_tile(first(0), first(1), rows, cols, &dense).map_err(|e| failed(&e))?;
     }
-    writer.finish().map_err(|e| failed(&e))
+    Ok(writer)
 }
 
 /// The only entry of a 1 x 1 output.

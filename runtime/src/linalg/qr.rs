@@ -52,6 +52,7 @@ const EPS: f64 = f64::EPSILON / 2.0;
 /// [`RunError::Usage`] where nothing was started, [`RunError::Failed`] where the run failed.
 pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrOutcome, RunError> {
     let clock = Clock::start();
+    request.source.validate().map_err(|error| RunError::Usage(error.to_string()))?;
     let kernels = KernelSet::standard();
     let spec = plan_qr(&request)?;
     let digest = Digest::of(&crate::control::encode(&PlanSpec { run: 0, phases: spec.phases.clone() }));
@@ -63,12 +64,20 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
     let run = Run { spec, kernels, options: options.clone(), interrupt: request.interrupt };
     let planned = clock.now();
     let (outcome, ratios) = run.execute(Arc::clone(&plan), progress, async move |results| {
+        let mut files = Vec::new();
         for file in &wanted {
-            write_npy(&results, file).await?;
+            files.push(write_npy(&results, file).await?);
         }
-        let Some(phase) = check else { return Ok(None) };
-        let norm = async |name| number(&results, phase, name).await;
-        Ok(Some([norm("rnorm").await?, norm("anorm").await?, norm("onorm").await?]))
+        let mut norms = None;
+        if let Some(phase) = check {
+            let norm = async |name| number(&results, phase, name).await;
+            norms = Some([norm("rnorm").await?, norm("anorm").await?, norm("onorm").await?]);
+        }
+        // Last, with nothing to wait for in between: all files or none.
+        for file in files {
+            file.finish().map_err(|error| RunError::Failed(error.to_string()))?;
+        }
+        Ok(norms)
     })?;
     let (m, n) = (options.m, options.n);
     let stats = |phase: usize| {

@@ -427,7 +427,7 @@ impl Scheduler {
         for worker in other {
             self.refuse(now, worker);
         }
-        if !self.settings.preload || self.settings.exchange == Exchange::Store {
+        if !self.settings.preload {
             self.start_phase(now, 0);
             return;
         }

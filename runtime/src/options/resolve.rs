@@ -162,6 +162,11 @@ impl RunOptions {
                 "--store memory needs --engine threads: processes share no memory; name a folder",
             ));
         }
+        if self.preload && self.exchange == Exchange::Store {
+            return Err(contradiction(
+                "--preload needs a cache, which --exchange store does without; leave one out",
+            ));
+        }
         Ok(Resolved {
             m,
             n,

@@ -189,6 +189,13 @@ impl Report {
         self.factor.gflops()
     }
 
+    /// Whether what was checked is sound: LAPACK's ratios below 30. True without a check.
+    pub fn is_sound(&self) -> bool {
+        let ratios = [self.residual, self.orthogonality];
+        // Not `>=`: a NaN is not sound.
+        ratios.into_iter().flatten().all(|ratio| ratio < 30.0)
+    }
+
     /// Bytes of the input as float64.
     pub fn matrix_bytes(&self) -> u64 {
         self.m.saturating_mul(self.n).saturating_mul(8)

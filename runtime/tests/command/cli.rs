@@ -137,6 +137,10 @@ const REFUSED: &[(&str, &str)] = &[
         "--memory is 0; expected the bytes of a worker, such as 1GiB",
     ),
     (
+        "qr good.npy --preload --exchange store",
+        "--preload needs a cache, which --exchange store does without; leave one out",
+    ),
+    (
         "qr good.npy --store memory",
         "--store memory needs --engine threads: processes share no memory; name a folder",
     ),

@@ -10,6 +10,7 @@
 //! was written last: lengths and digests tell.
 
 use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,7 +43,8 @@ impl FileStore {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         let probe = || {
-            fs::create_dir_all(&root)?;
+            // Blocks are the user's data: a folder that is made here is the user's alone.
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
             let path = temporary_in(&root);
             let written = File::create_new(&path).and_then(|mut file| file.write_all(b"probe"));
             // Removed also where writing failed.

@@ -29,10 +29,18 @@ pub(crate) fn run(arguments: QrArgs, common: &Common, started: Instant) -> Resul
     if let Some(path) = &arguments.run.report {
         report.write(path).map_err(Failure::run)?;
     }
-    if common.quiet {
+    if !common.quiet {
+        crate::print(summarize(&report, &files).to_string().as_bytes())?;
+    }
+    if report.is_sound() {
         Ok(())
     } else {
-        crate::print(summarize(&report, &files).to_string().as_bytes())
+        Err(Failure::run(format!(
+            "the factors are not sound: |A - QR| is {:.1}, |I - Q'Q| is {:.1} where 30 is the most; \
+             please report this with the input",
+            report.residual.unwrap_or_default(),
+            report.orthogonality.unwrap_or_default(),
+        )))
     }
 }
 
@@ -46,7 +54,6 @@ fn check(arguments: &QrArgs) -> Result<QrRequest, Failure> {
         .map_err(Failure::usage)?;
     let results = &arguments.results;
     check_files(arguments, source.path())?;
-    source.validate().map_err(Failure::usage)?;
     Ok(QrRequest {
         source,
         options,
