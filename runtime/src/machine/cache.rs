@@ -1,11 +1,14 @@
 //! What a worker keeps in memory: which copies, how many bytes, what may go when room is needed.
 //! Knows sizes, never the bytes themselves; spilling is decided here and done elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use peerwren_transports::block::BlockKey;
 
 use super::LeaseId;
+
+/// Bytes of dead copies that are always kept while there is room.
+const DEAD_BYTES_KEPT: u64 = 16 << 20;
 
 /// One copy of a block in a worker's memory: shared by all its tasks, or private to one (exchange
 /// `store`, where nothing is kept between tasks).
@@ -48,6 +51,9 @@ pub struct Cache {
     used: u64,
     peak: u64,
     held: BTreeMap<Copy, Held>,
+    /// Dead copies, first the one that died first; some may have left or been revived since.
+    dead: VecDeque<Copy>,
+    dead_bytes: u64,
 }
 
 /// What must happen before room is there.
@@ -65,7 +71,14 @@ impl Cache {
     /// An empty memory of `limit` bytes.
     #[must_use]
     pub fn new(limit: u64) -> Self {
-        Self { limit, used: 0, peak: 0, held: BTreeMap::new() }
+        Self {
+            limit,
+            used: 0,
+            peak: 0,
+            held: BTreeMap::new(),
+            dead: VecDeque::new(),
+            dead_bytes: 0,
+        }
     }
 
     /// Bytes taken now, and the most that ever were.
@@ -136,6 +149,50 @@ impl Cache {
         room
     }
 
+    /// Marks a copy that no unfinished task reads.
+    pub fn mark_dead(&mut self, copy: Copy) {
+        if let Some(held) = self.held.get_mut(&copy)
+            && !held.dead
+        {
+            held.dead = true;
+            self.dead_bytes += held.bytes;
+            self.dead.push_back(copy);
+        }
+    }
+
+    /// Pins a copy for a task that reads it, which brings it back to life if it was dead; false if it
+    /// is not here.
+    pub fn pin(&mut self, copy: &Copy) -> bool {
+        let Some(held) = self.held.get_mut(copy) else { return false };
+        held.pins += 1;
+        if held.dead {
+            held.dead = false;
+            self.dead_bytes -= held.bytes;
+        }
+        true
+    }
+
+    /// Drops the copies that died first until the dead take no more than the living, and at least
+    /// [`DEAD_BYTES_KEPT`]. Lineage may want some of them, but memory that is used again is much
+    /// faster than memory that is new to the process.
+    pub fn shed(&mut self) -> Vec<Copy> {
+        let mut dropped = Vec::new();
+        for _ in 0..self.dead.len() {
+            if self.dead_bytes <= DEAD_BYTES_KEPT.max(self.used / 2) {
+                break;
+            }
+            let Some(copy) = self.dead.pop_front() else { break };
+            let Some(held) = self.held.get(&copy).filter(|held| held.dead) else { continue };
+            if held.present && held.pins == 0 && !held.storing {
+                self.remove(&copy);
+                dropped.push(copy);
+            } else {
+                self.dead.push_back(copy);
+            }
+        }
+        dropped
+    }
+
     /// Gives back bytes that were taken and never became a copy.
     pub fn give_back(&mut self, bytes: u64) {
         self.used -= bytes;
@@ -162,12 +219,17 @@ impl Cache {
     pub fn remove(&mut self, copy: &Copy) {
         if let Some(held) = self.held.remove(copy) {
             self.used -= held.bytes;
+            if held.dead {
+                self.dead_bytes -= held.bytes;
+            }
         }
     }
 
     /// Panics if the bytes of all copies are more than are taken, or more than the limit is.
     pub fn check_invariants(&self) {
         let sum: u64 = self.held.values().map(|held| held.bytes).sum();
+        let dead: u64 = self.held.values().filter(|held| held.dead).map(|held| held.bytes).sum();
+        assert_eq!(dead, self.dead_bytes, "the bytes of dead copies are miscounted");
         assert!(sum <= self.used, "copies have {sum} bytes but only {} are taken", self.used);
         assert!(self.used <= self.limit, "{} bytes are taken of {}", self.used, self.limit);
     }

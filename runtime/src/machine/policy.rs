@@ -14,8 +14,8 @@ const GAMMA: f64 = 4.0;
 const GATE_KERNELS: f64 = 2.0;
 /// A theft must gain this many times the time that its bytes take.
 const THETA: f64 = 2.0;
-/// Tasks at a worker beyond its cores, so that fetching overlaps computing.
-pub const AHEAD: usize = 2;
+/// Tasks at a worker beyond its cores: one waits behind the compute threads, two fetch.
+pub const AHEAD: usize = 3;
 
 /// What the policy sees of one worker for one task.
 #[derive(Clone, Copy, Debug)]

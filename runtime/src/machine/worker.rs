@@ -19,6 +19,9 @@ pub const ALIVE: Duration = Duration::from_secs(1);
 /// Blocks on their way to this worker at a time: two hide each other's latency, more only share
 /// the bandwidth.
 const FETCHES_MAX: usize = 2;
+/// Tasks that wait behind the compute threads, so that a thread that ends one starts the next
+/// without asking.
+const COMPUTE_AHEAD: usize = 1;
 /// Blocks on their way to the store at a time.
 const STORES_MAX: usize = 2;
 
@@ -254,9 +257,11 @@ impl Worker {
 
     fn dead(&mut self, keys: &[BlockKey]) {
         for &key in keys {
-            if let Some(held) = self.cache.get_mut(&Copy { key, private: None }) {
-                held.dead = true;
-            }
+            self.cache.mark_dead(Copy { key, private: None });
+        }
+        for copy in self.cache.shed() {
+            self.dropped.push(copy.key);
+            self.actions.push_back(Action::Drop(copy));
         }
     }
 
@@ -426,7 +431,7 @@ impl Worker {
             self.fetching += 1;
             self.actions.push_back(Action::Fetch(copy, origin, ladder.digest));
         }
-        while self.computing < self.settings.cores as usize
+        while self.computing < self.settings.cores as usize + COMPUTE_AHEAD
             && let Some((_, lease)) = self.ready.pop_first()
         {
             let Some(job) = self.jobs.get_mut(&lease) else { continue };
@@ -455,10 +460,7 @@ impl Worker {
         let fetched: u64 = absent.iter().map(|copy| self.plan.bytes(&copy.key)).sum();
         let need = fetched + job.output_bytes + job.scratch_bytes;
         for &key in &inputs {
-            if let Some(held) = self.cache.get_mut(&self.copy(key, lease)) {
-                held.pins += 1;
-                held.dead = false;
-            }
+            self.cache.pin(&self.copy(key, lease));
         }
         if !self.take(need, at) {
             for &key in &inputs {
