@@ -1,1 +1,2 @@
-//! Benchmarks of peerwren.
+//! Benchmarks of peerwren; each is a binary in `src/bin` that prints a table. See README.md beside
+//! this crate's manifest.

@@ -5,6 +5,10 @@
 //! columns of C = [C1; C2] go through all four steps while they are in the first cache:
 //! W = C1 + V2' C2, W = T' W (T W for Q), C1 -= W, C2 -= V2 W.
 
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
 use crate::micro::{Band, COLUMNS, Cpu, Multiply, Packed, Place, Store, padded};
 use crate::pack::{Columns, Dense, UnitLower, pack, pack_transposed, packed_words};
 use crate::tile::TileRef;
@@ -109,7 +113,14 @@ impl<'a> Block<'a> {
             Side::Transposed => pack_transposed(cpu, space, (k, k), band(None, Some(0)), t),
             Side::Plain => pack(cpu, space, (k, k), band(Some(0), None), t),
         };
-        (Block { transposed, plain, t }, rest)
+        (
+            Block {
+                transposed,
+                plain,
+                t,
+            },
+            rest,
+        )
     }
 
     /// Words of work space that [`Block::apply`] takes.
@@ -160,17 +171,40 @@ impl<'a> Block<'a> {
         }
         let place = bottom.place.after(first);
         let (a, b) = (self.transposed, (bottom.input(), place));
-        cpu.dispatch(Multiply { a, b, dst: (w, place_w), cols: n, store });
+        cpu.dispatch(Multiply {
+            a,
+            b,
+            dst: (w, place_w),
+            cols: n,
+            store,
+        });
         let (a, b, store) = (self.t, (&*w, place_w), Store::Set);
-        cpu.dispatch(Multiply { a, b, dst: (tw, place_w), cols: n, store });
+        cpu.dispatch(Multiply {
+            a,
+            b,
+            dst: (tw, place_w),
+            cols: n,
+            store,
+        });
         if let Some(top) = top {
-            for (j, tw) in tw.chunks_exact(ldw).enumerate().take(n) {
-                top.subtract(first + j, &tw[..k]);
-            }
+            let columns = first..first + n;
+            cpu.dispatch(Subtract {
+                target: top,
+                columns,
+                w: tw,
+                ldw,
+                rows: k,
+            });
         }
         let store = bottom.source.map_or(Store::Sub, Store::SubFrom);
         let (a, b) = (self.plain, (&*tw, place_w));
-        cpu.dispatch(Multiply { a, b, dst: (&mut *bottom.data, place), cols: n, store });
+        cpu.dispatch(Multiply {
+            a,
+            b,
+            dst: (&mut *bottom.data, place),
+            cols: n,
+            store,
+        });
     }
 }
 
@@ -203,17 +237,42 @@ impl Target<'_> {
             }
         }
     }
+}
 
-    fn subtract(&mut self, col: usize, w: &[f64]) {
-        let start = self.place.start(col);
-        let column = &mut self.data[start..start + w.len()];
-        if let Some(source) = self.source {
-            for ((c, w), old) in column.iter_mut().zip(w).zip(&source[start..]) {
-                *c = old - w;
-            }
-        } else {
-            for (c, w) in column.iter_mut().zip(w) {
-                *c -= w;
+/// Subtracts columns of W, `ldw` words apart, from columns of a target.
+struct Subtract<'a, 'b> {
+    target: &'a mut Target<'b>,
+    columns: Range<usize>,
+    w: &'a [f64],
+    ldw: usize,
+    rows: usize,
+}
+
+impl WithSimd for Subtract<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Target {
+            data,
+            place,
+            source,
+        } = self.target;
+        for (col, w) in self.columns.zip(self.w.chunks_exact(self.ldw)) {
+            let start = place.start(col);
+            let column = &mut data[start..start + self.rows];
+            if let Some(source) = source {
+                for ((c, w), old) in column
+                    .iter_mut()
+                    .zip(w)
+                    .zip(&source[start..start + self.rows])
+                {
+                    *c = old - w;
+                }
+            } else {
+                for (c, w) in column.iter_mut().zip(w) {
+                    *c -= w;
+                }
             }
         }
     }
@@ -248,7 +307,12 @@ impl Columns for UnitTileColumns<'_> {
 
 /// The `k` x `k` upper triangle of a dense matrix.
 pub(crate) fn upper(data: &[f64], ld: usize, k: usize) -> Dense<'_> {
-    Dense { data, ld, rows: k, rise: 0 }
+    Dense {
+        data,
+        ld,
+        rows: k,
+        rise: 0,
+    }
 }
 
 /// Reflectors in the lower part of a dense matrix of `rows` rows.

@@ -13,10 +13,12 @@ use crate::tile::TileRef;
 
 pub(crate) fn ops() -> Vec<KernelOp> {
     let step = |signature| {
-        KernelOp::standard(signature, residual_step).with_flops(step_flops).with_scratch(|shapes| {
-            let (n, c) = shapes.input(2);
-            n * c
-        })
+        KernelOp::standard(signature, residual_step)
+            .with_flops(step_flops)
+            .with_scratch(|shapes| {
+                let (n, c) = shapes.input(2);
+                n * c
+            })
     };
     vec![
         // max over |A(i,j)|.
@@ -26,24 +28,34 @@ pub(crate) fn ops() -> Vec<KernelOp> {
         }),
         // The larger of two numbers; one where the other is absent.
         KernelOp::standard("max(full(1,1), full(1,1)?) -> full(1,1)", |tiles| {
-            let (a, b) = (tiles.input(0).data[0], tiles.optional_input(1).map(|b| b.data[0]));
+            let (a, b) = (
+                tiles.input(0).data[0],
+                tiles.optional_input(1).map(|b| b.data[0]),
+            );
             write_one(tiles, b.map_or(a, |b| larger(a, b)))
         }),
         // A / s.
-        KernelOp::standard("residual_start(full(m,n), full(1,1)) -> full(m,n)", |tiles| {
-            let (a, s) = (tiles.input(0), tiles.input(1).data[0]);
-            let ([e], _) = tiles.outputs();
-            for (e, a) in e.data.iter_mut().zip(a.data) {
-                *e = quotient(*a, s);
-            }
-            Ok(())
-        }),
+        KernelOp::standard(
+            "residual_start(full(m,n), full(1,1)) -> full(m,n)",
+            |tiles| {
+                let (a, s) = (tiles.input(0), tiles.input(1).data[0]);
+                let ([e], _) = tiles.outputs();
+                for (e, a) in e.data.iter_mut().zip(a.data) {
+                    *e = quotient(*a, s);
+                }
+                Ok(())
+            },
+        ),
         // E - Q (R / s).
         step("residual_step(full(m,n), full(m,k), full(k,n), full(1,1)) -> full(m,n)"),
         // The same where R is a diagonal tile.
         step("residual_step_upper(full(m,n), full(m,k), upper(k,n), full(1,1)) -> full(m,n)"),
         // G + X'Y; X'Y where G is absent.
-        KernelOp::standard("gram_step(full(l,m), full(l,n), full(m,n)?) -> full(m,n)", gram_step).with_flops(|shapes| {
+        KernelOp::standard(
+            "gram_step(full(l,m), full(l,n), full(m,n)?) -> full(m,n)",
+            gram_step,
+        )
+        .with_flops(|shapes| {
             let ((l, m), (_, n)) = (shapes.input(0), shapes.input(1));
             2 * (l * m * n) as u64
         }),
@@ -94,7 +106,12 @@ fn step_flops(shapes: &TaskShapes<'_>) -> u64 {
 }
 
 fn residual_step(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
-    let (e, q, r, s) = (tiles.input(0), tiles.input(1), tiles.input(2), tiles.input(3).data[0]);
+    let (e, q, r, s) = (
+        tiles.input(0),
+        tiles.input(1),
+        tiles.input(2),
+        tiles.input(3).data[0],
+    );
     let (k, n) = r.shape.dense();
     let ([output], scratch) = tiles.outputs();
     let scaled = &mut scratch[..k * n];
@@ -104,7 +121,14 @@ fn residual_step(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     }
     output.data.copy_from_slice(e.data);
     let r = MatRef::from_column_major_slice(scaled, k, n);
-    matmul(dense_mut(output.data, q.shape.rows as usize, n), Accum::Add, dense(q), r, -1.0, Par::Seq);
+    matmul(
+        dense_mut(output.data, q.shape.rows as usize, n),
+        Accum::Add,
+        dense(q),
+        r,
+        -1.0,
+        Par::Seq,
+    );
     Ok(())
 }
 
@@ -126,7 +150,12 @@ fn gram_step(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
 fn colsum(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (e, before) = (tiles.input(0), tiles.optional_input(1));
     let ([output], _) = tiles.outputs();
-    for (j, (sum, column)) in output.data.iter_mut().zip(e.data.chunks_exact(e.shape.rows as usize)).enumerate() {
+    for (j, (sum, column)) in output
+        .data
+        .iter_mut()
+        .zip(e.data.chunks_exact(e.shape.rows as usize))
+        .enumerate()
+    {
         let start = before.map_or(0.0, |before| before.data[j]);
         *sum = column.iter().fold(start, |sum, x| sum + x.abs());
     }
@@ -134,7 +163,11 @@ fn colsum(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
 }
 
 fn dense(tile: TileRef<'_>) -> MatRef<'_, f64> {
-    MatRef::from_column_major_slice(tile.data, tile.shape.rows as usize, tile.shape.cols as usize)
+    MatRef::from_column_major_slice(
+        tile.data,
+        tile.shape.rows as usize,
+        tile.shape.cols as usize,
+    )
 }
 
 fn dense_mut(data: &mut [f64], rows: usize, cols: usize) -> MatMut<'_, f64> {

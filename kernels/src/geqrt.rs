@@ -8,7 +8,9 @@ use crate::tile::TileMut;
 
 pub(crate) fn ops() -> Vec<KernelOp> {
     let unmqr = |signature, side| {
-        KernelOp::standard(signature, move |tiles| unmqr(tiles, side)).with_flops(unmqr_flops).with_scratch(unmqr_scratch)
+        KernelOp::standard(signature, move |tiles| unmqr(tiles, side))
+            .with_flops(unmqr_flops)
+            .with_scratch(unmqr_scratch)
     };
     vec![
         // A = Q [R; 0], Q = I - V T V' a group of reflectors at a time.
@@ -19,9 +21,15 @@ pub(crate) fn ops() -> Vec<KernelOp> {
         .with_flops(geqrt_flops)
         .with_scratch(geqrt_scratch),
         // C becomes Q' C.
-        unmqr("unmqr(unit(m,r), tfac(r,b), full(m,c)) -> full(m,c) where r <= m", Side::Transposed),
+        unmqr(
+            "unmqr(unit(m,r), tfac(r,b), full(m,c)) -> full(m,c) where r <= m",
+            Side::Transposed,
+        ),
         // C becomes Q C.
-        unmqr("unmqr_n(unit(m,r), tfac(r,b), full(m,c)) -> full(m,c) where r <= m", Side::Plain),
+        unmqr(
+            "unmqr_n(unit(m,r), tfac(r,b), full(m,c)) -> full(m,c) where r <= m",
+            Side::Plain,
+        ),
     ]
 }
 
@@ -73,18 +81,44 @@ fn factor_blocks(
         let k = ib.min(r - j);
         let (factor, scratch) = scratch.split_at_mut(k * k);
         factor.fill(0.0);
-        let panel = Matrix { data: &mut a[j * m + j..], ld: m };
-        factor_tall(cpu, panel, (m - j, k), Matrix { data: factor, ld: k }, scratch)?;
+        let panel = Matrix {
+            data: &mut a[j * m + j..],
+            ld: m,
+        };
+        factor_tall(
+            cpu,
+            panel,
+            (m - j, k),
+            Matrix {
+                data: factor,
+                ld: k,
+            },
+            scratch,
+        )?;
         write_group(t, j, factor, k);
         if j + k == n {
             break;
         }
         let (left, right) = a.split_at_mut((j + k) * m);
         let v = unit_lower(&left[j * m + j..], m, m - j);
-        let (block, work) =
-            Block::new(cpu, scratch, (m - j, k), Profile::UnitLower, &v, &upper(factor, k, k), Side::Transposed);
-        let place = Place { row: j, ..Place::dense(m) };
-        let target = Target { data: right, place, source: source.take() };
+        let (block, work) = Block::new(
+            cpu,
+            scratch,
+            (m - j, k),
+            Profile::UnitLower,
+            &v,
+            &upper(factor, k, k),
+            Side::Transposed,
+        );
+        let place = Place {
+            row: j,
+            ..Place::dense(m)
+        };
+        let target = Target {
+            data: right,
+            place,
+            source: source.take(),
+        };
         block.apply(cpu, None, target, n - j - k, work);
     }
     Ok(())
@@ -102,7 +136,12 @@ pub(crate) fn write_group(t: &mut TileMut<'_>, first: usize, dense: &[f64], k: u
 pub(crate) fn groups(r: usize, ib: usize, side: Side) -> impl Iterator<Item = (usize, usize)> {
     let count = r.div_ceil(ib);
     (0..count).map(move |i| {
-        let first = ib * if side == Side::Transposed { i } else { count - 1 - i };
+        let first = ib
+            * if side == Side::Transposed {
+                i
+            } else {
+                count - 1 - i
+            };
         (first, ib.min(r - first))
     })
 }
@@ -127,10 +166,28 @@ fn unmqr(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     let cpu = Cpu::new();
     let mut source = Some(c.data);
     for (j, k) in groups(r, t.shape.cols as usize, side) {
-        let (columns, factor) = (UnitTileColumns { tile: v, first: j }, TileColumns { tile: t, first: j });
-        let (block, work) = Block::new(cpu, scratch, (m - j, k), Profile::UnitLower, &columns, &factor, side);
-        let place = Place { row: j, ..Place::dense(m) };
-        let target = Target { data: output.data, place, source: source.take() };
+        let (columns, factor) = (
+            UnitTileColumns { tile: v, first: j },
+            TileColumns { tile: t, first: j },
+        );
+        let (block, work) = Block::new(
+            cpu,
+            scratch,
+            (m - j, k),
+            Profile::UnitLower,
+            &columns,
+            &factor,
+            side,
+        );
+        let place = Place {
+            row: j,
+            ..Place::dense(m)
+        };
+        let target = Target {
+            data: output.data,
+            place,
+            source: source.take(),
+        };
         block.apply(cpu, None, target, cols, work);
     }
     Ok(())

@@ -10,6 +10,11 @@
 //! with earlier v (for T). The products use x, not v, so they can leave the range of f64; then the
 //! column is done again with x scaled first.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "column and row numbers are what the formulas are about"
+)]
+
 use pulp::{Simd, WithSimd};
 
 use crate::KernelError;
@@ -65,10 +70,16 @@ pub(crate) fn factor(
         let alpha = top[j][j];
         let easy = (SQUARE_MIN..SQUARE_MAX).contains(&square)
             && alpha.abs() < ALPHA_MAX
-            && products[j + 1..k].iter().all(|p| (PRODUCT_MIN..PRODUCT_MAX).contains(&p.abs()));
+            && products[j + 1..k]
+                .iter()
+                .all(|p| (PRODUCT_MIN..PRODUCT_MAX).contains(&p.abs()));
         let reflector = if easy {
             let beta = -alpha.signum() * (alpha * alpha + square).sqrt();
-            Reflector { tau: (beta - alpha) / beta, beta, scale: 1.0 / (alpha - beta) }
+            Reflector {
+                tau: (beta - alpha) / beta,
+                beta,
+                scale: 1.0 / (alpha - beta),
+            }
         } else {
             let reflector = reflect_scaled(shape, top, bottom, j, k)?;
             products = add_top(shape, top, &dots_scaled(bottom, j), j, k).0;
@@ -135,7 +146,11 @@ fn reflect_scaled(
     }
     let x_max = x().fold(0.0_f64, |max, x| max.max(x.abs()));
     if x_max == 0.0 {
-        return Ok(Reflector { tau: 0.0, beta: alpha, scale: 1.0 });
+        return Ok(Reflector {
+            tau: 0.0,
+            beta: alpha,
+            scale: 1.0,
+        });
     }
     let power = power_near(x_max.max(alpha.abs()));
     let alpha = alpha * power;
@@ -149,7 +164,11 @@ fn reflect_scaled(
     for x in above.iter_mut().chain(below.iter_mut()) {
         *x /= divisor;
     }
-    Ok(Reflector { tau: (beta - alpha) / beta, beta: beta / power, scale: 1.0 })
+    Ok(Reflector {
+        tau: (beta - alpha) / beta,
+        beta: beta / power,
+        scale: 1.0,
+    })
 }
 
 /// A power of two that brings `x > 0` near 1 without leaving the range.
@@ -168,16 +187,54 @@ fn dots_scaled(bottom: &[&mut [f64]; BASE], j: usize) -> [f64; BASE] {
     })
 }
 
-fn update(cpu: Cpu, j: usize, columns: &mut [&mut [f64]; BASE], scale: f64, factors: [f64; BASE]) -> [f64; BASE] {
+fn update(
+    cpu: Cpu,
+    j: usize,
+    columns: &mut [&mut [f64]; BASE],
+    scale: f64,
+    factors: [f64; BASE],
+) -> [f64; BASE] {
     match j {
-        0 => cpu.dispatch(Update::<0> { columns, scale, factors }),
-        1 => cpu.dispatch(Update::<1> { columns, scale, factors }),
-        2 => cpu.dispatch(Update::<2> { columns, scale, factors }),
-        3 => cpu.dispatch(Update::<3> { columns, scale, factors }),
-        4 => cpu.dispatch(Update::<4> { columns, scale, factors }),
-        5 => cpu.dispatch(Update::<5> { columns, scale, factors }),
-        6 => cpu.dispatch(Update::<6> { columns, scale, factors }),
-        _ => cpu.dispatch(Update::<7> { columns, scale, factors }),
+        0 => cpu.dispatch(Update::<0> {
+            columns,
+            scale,
+            factors,
+        }),
+        1 => cpu.dispatch(Update::<1> {
+            columns,
+            scale,
+            factors,
+        }),
+        2 => cpu.dispatch(Update::<2> {
+            columns,
+            scale,
+            factors,
+        }),
+        3 => cpu.dispatch(Update::<3> {
+            columns,
+            scale,
+            factors,
+        }),
+        4 => cpu.dispatch(Update::<4> {
+            columns,
+            scale,
+            factors,
+        }),
+        5 => cpu.dispatch(Update::<5> {
+            columns,
+            scale,
+            factors,
+        }),
+        6 => cpu.dispatch(Update::<6> {
+            columns,
+            scale,
+            factors,
+        }),
+        _ => cpu.dispatch(Update::<7> {
+            columns,
+            scale,
+            factors,
+        }),
     }
 }
 
@@ -207,13 +264,17 @@ impl Start<'_, '_> {
         let whole = rows - rows % LANES;
         let steps = whole / S::F64_LANES;
         let mut columns: [&[S::f64s]; BASE] = [&[]; BASE];
-        unroll!(BASE, i, { columns[i] = &S::as_simd_f64s(&self.columns[i][..whole]).0[..steps] });
+        unroll!(BASE, i, {
+            columns[i] = &S::as_simd_f64s(&self.columns[i][..whole]).0[..steps]
+        });
         let mut sums = [[simd.splat_f64s(0.0); TURNS]; BASE];
         for step in 0..steps / TURNS {
             unroll!(TURNS, turn, {
                 let at = step * TURNS + turn;
                 let x = columns[0][at];
-                unroll!(BASE, i, { sums[i][turn] = simd.mul_add_f64s(x, columns[i][at], sums[i][turn]) });
+                unroll!(BASE, i, {
+                    sums[i][turn] = simd.mul_add_f64s(x, columns[i][at], sums[i][turn])
+                });
             });
         }
         let mut sums = spread::<S, TURNS>(sums);
@@ -285,7 +346,9 @@ impl<const J: usize> Update<'_, '_, J> {
                     });
                     if J + 1 < BASE {
                         let x = row[(J + 1) % BASE];
-                        unroll!(BASE, i, { sums[i][turn] = simd.mul_add_f64s(x, row[i], sums[i][turn]) });
+                        unroll!(BASE, i, {
+                            sums[i][turn] = simd.mul_add_f64s(x, row[i], sums[i][turn])
+                        });
                     }
                 });
             }

@@ -38,6 +38,10 @@ pub(crate) struct Cpu {
 impl Cpu {
     /// What this machine has; asked once a process by the library.
     pub(crate) fn new() -> Cpu {
+        Cpu::with(Arch::new())
+    }
+
+    fn with(arch: Arch) -> Cpu {
         struct Lanes;
         impl WithSimd for Lanes {
             type Output = usize;
@@ -46,8 +50,19 @@ impl Cpu {
                 S::F64_LANES
             }
         }
-        let arch = Arch::new();
-        Cpu { arch, lanes: arch.dispatch(Lanes) }
+        let lanes = arch.dispatch(Lanes);
+        Cpu { arch, lanes }
+    }
+
+    /// Every instruction set that this machine has.
+    #[cfg(test)]
+    pub(crate) fn all() -> Vec<Cpu> {
+        let mut all = vec![Cpu::with(Arch::Scalar), Cpu::new()];
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if let Some(v3) = pulp::x86::V3::try_new() {
+            all.push(Cpu::with(Arch::V3(v3)));
+        }
+        all
     }
 
     /// Runs `op` compiled for this machine.
@@ -58,7 +73,11 @@ impl Cpu {
 
     /// The first row and the height (with padding) of each panel of a packed matrix of `rows` rows.
     pub(crate) fn panels(self, rows: usize) -> Panels {
-        Panels { lanes: self.lanes, next: 0, end: rows.div_ceil(self.lanes) }
+        Panels {
+            lanes: self.lanes,
+            next: 0,
+            end: rows.div_ceil(self.lanes),
+        }
     }
 }
 
@@ -103,7 +122,10 @@ impl Band {
     #[inline(always)]
     fn range(self, r0: usize, r1: usize, depth: usize) -> (usize, usize) {
         let end = self.to.map_or(depth, |to| r1.saturating_add(to).min(depth));
-        let start = self.from.map_or(0, |from| r0.saturating_sub(from)).max(self.least);
+        let start = self
+            .from
+            .map_or(0, |from| r0.saturating_sub(from))
+            .max(self.least);
         (start.min(end), end)
     }
 }
@@ -148,12 +170,19 @@ pub(crate) struct Place {
 impl Place {
     /// The first columns and rows of a matrix with this leading dimension.
     pub(crate) fn dense(ld: usize) -> Place {
-        Place { stride: Stride::Fixed(ld), first: 0, row: 0 }
+        Place {
+            stride: Stride::Fixed(ld),
+            first: 0,
+            row: 0,
+        }
     }
 
     /// The same rows, columns from `col` on.
     pub(crate) fn after(self, col: usize) -> Place {
-        Place { first: self.first + col, ..self }
+        Place {
+            first: self.first + col,
+            ..self
+        }
     }
 
     #[inline(always)]
@@ -189,7 +218,9 @@ impl WithSimd for Multiply<'_> {
         match self.store {
             Store::Set => self.all_columns(simd, &|_, sum| sum),
             Store::Add => self.all_columns(simd, &|old, sum| simd.add_f64s(old, sum)),
-            Store::Sub | Store::SubFrom(_) => self.all_columns(simd, &|old, sum| simd.sub_f64s(old, sum)),
+            Store::Sub | Store::SubFrom(_) => {
+                self.all_columns(simd, &|old, sum| simd.sub_f64s(old, sum))
+            }
         }
     }
 }
@@ -217,8 +248,17 @@ impl Multiply<'_> {
         col: usize,
         merge: &impl Fn(S::f64s, S::f64s) -> S::f64s,
     ) -> usize {
-        let Packed { data, rows, depth, band } = self.a;
-        let panels = Panels { lanes: S::F64_LANES, next: 0, end: rows.div_ceil(S::F64_LANES) };
+        let Packed {
+            data,
+            rows,
+            depth,
+            band,
+        } = self.a;
+        let panels = Panels {
+            lanes: S::F64_LANES,
+            next: 0,
+            end: rows.div_ceil(S::F64_LANES),
+        };
         let (source, place) = self.b;
         let (mut columns, mut starts) = ([&source[..0]; N], [0; N]);
         unroll!(N, j, {
@@ -229,13 +269,41 @@ impl Multiply<'_> {
             let r1 = rows.min(r0 + height);
             let (k0, k1) = band.range(r0, r1, depth);
             let a = &data[r0 * depth + k0 * height..r0 * depth + k1 * height];
-            let place = TilePlace { columns: &columns, starts: &starts, k0, r0, rows: r1 - r0 };
+            let place = TilePlace {
+                columns: &columns,
+                starts: &starts,
+                k0,
+                r0,
+                rows: r1 - r0,
+            };
             let dst = &mut *self.dst.0;
-            let from = if let Store::SubFrom(from) = self.store { Some(from) } else { None };
+            let from = if let Store::SubFrom(from) = self.store {
+                Some(from)
+            } else {
+                None
+            };
             match height / S::F64_LANES {
-                3 => Tile::<3, N> { a, place, dst, from }.run(simd, merge),
-                2 => Tile::<2, N> { a, place, dst, from }.run(simd, merge),
-                _ => Tile::<1, N> { a, place, dst, from }.run(simd, merge),
+                3 => Tile::<3, N> {
+                    a,
+                    place,
+                    dst,
+                    from,
+                }
+                .run(simd, merge),
+                2 => Tile::<2, N> {
+                    a,
+                    place,
+                    dst,
+                    from,
+                }
+                .run(simd, merge),
+                _ => Tile::<1, N> {
+                    a,
+                    place,
+                    dst,
+                    from,
+                }
+                .run(simd, merge),
             }
         }
         N
@@ -269,7 +337,13 @@ impl<const M: usize, const N: usize> Tile<'_, M, N> {
     fn run<S: Simd>(self, simd: S, merge: &impl Fn(S::f64s, S::f64s) -> S::f64s) {
         let (a, _) = S::as_simd_f64s(self.a);
         let depth = a.len() / M;
-        let TilePlace { columns, starts, k0, r0, rows } = self.place;
+        let TilePlace {
+            columns,
+            starts,
+            k0,
+            r0,
+            rows,
+        } = self.place;
         let mut b = [&columns[0][..0]; N];
         unroll!(N, j, { b[j] = &columns[j][k0..k0 + depth] });
         let mut acc = [[simd.splat_f64s(0.0); M]; N];
@@ -282,7 +356,13 @@ impl<const M: usize, const N: usize> Tile<'_, M, N> {
         if let Some(from) = self.from {
             unroll!(N, j, {
                 let span = starts[j] + r0..starts[j] + r0 + rows;
-                finish(simd, &acc[j], Some(&from[span.clone()]), &mut self.dst[span], merge);
+                finish(
+                    simd,
+                    &acc[j],
+                    Some(&from[span.clone()]),
+                    &mut self.dst[span],
+                    merge,
+                );
             });
         } else {
             unroll!(N, j, {

@@ -14,10 +14,12 @@ use crate::tile::TileMut;
 
 pub(crate) fn ops() -> Vec<KernelOp> {
     let leaf = |signature, side| {
-        KernelOp::standard(signature, move |tiles| leaf(tiles, side)).with_flops(leaf_flops).with_scratch(|shapes| {
-            let (n, c) = (shapes.input(1).0, shapes.input(2).1);
-            2 * n * c
-        })
+        KernelOp::standard(signature, move |tiles| leaf(tiles, side))
+            .with_flops(leaf_flops)
+            .with_scratch(|shapes| {
+                let (n, c) = (shapes.input(1).0, shapes.input(2).1);
+                2 * n * c
+            })
     };
     let update = |signature, side| {
         KernelOp::standard(signature, move |tiles| trailing_update(tiles, side))
@@ -112,9 +114,26 @@ fn factor(
     scratch: &mut [f64],
 ) -> Result<(), KernelError> {
     t.data.fill(0.0);
-    let panel = Matrix { data: v.data, ld: m };
-    factor_tall(Cpu::new(), panel, (m, n), Matrix { data: t.data, ld: n }, scratch)?;
-    for (j, (column, r)) in v.data.chunks_exact_mut(m).zip(r.data.chunks_exact_mut(n)).enumerate() {
+    let panel = Matrix {
+        data: v.data,
+        ld: m,
+    };
+    factor_tall(
+        Cpu::new(),
+        panel,
+        (m, n),
+        Matrix {
+            data: t.data,
+            ld: n,
+        },
+        scratch,
+    )?;
+    for (j, (column, r)) in v
+        .data
+        .chunks_exact_mut(m)
+        .zip(r.data.chunks_exact_mut(n))
+        .enumerate()
+    {
         r[..=j].copy_from_slice(&column[..=j]);
         r[j + 1..].fill(0.0);
         column[..j].fill(0.0);
@@ -136,7 +155,13 @@ fn leaf(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     output.data.copy_from_slice(c.data);
     let v = dense(v.data, m, n);
     let (w, tw) = scratch.split_at_mut(n * cols);
-    product(dense_mut(w, n, cols), Accum::Replace, v.transpose(), dense(c.data, m, cols), 1.0);
+    product(
+        dense_mut(w, n, cols),
+        Accum::Replace,
+        v.transpose(),
+        dense(c.data, m, cols),
+        1.0,
+    );
     let tw = times_t(t.data, w, tw, (n, cols), side);
     product(dense_mut(output.data, m, cols), Accum::Add, v, tw, -1.0);
     Ok(())
@@ -148,7 +173,12 @@ fn update_flops(shapes: &TaskShapes<'_>) -> u64 {
 }
 
 fn trailing_update(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
-    let (v, t, s1, s2) = (tiles.input(0), tiles.input(1), tiles.input(2), tiles.optional_input(3));
+    let (v, t, s1, s2) = (
+        tiles.input(0),
+        tiles.input(1),
+        tiles.input(2),
+        tiles.optional_input(3),
+    );
     let ((p, n), (_, cols)) = (v.shape.dense(), s1.shape.dense());
     let partner_out = tiles.outputs.get(1).is_some_and(Option::is_some);
     if partner_out != s2.is_some() || (s2.is_some() && p < 2 * n) {
@@ -161,15 +191,37 @@ fn trailing_update(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), Kern
     let v = dense(v.data, p, n);
     let scratch = &mut *tiles.scratch;
     let (w, tw) = scratch.split_at_mut(n * cols);
-    product(dense_mut(w, n, cols), Accum::Replace, v.subrows(0, n).transpose(), dense(s1.data, n, cols), 1.0);
+    product(
+        dense_mut(w, n, cols),
+        Accum::Replace,
+        v.subrows(0, n).transpose(),
+        dense(s1.data, n, cols),
+        1.0,
+    );
     if let Some(s2) = s2 {
-        product(dense_mut(w, n, cols), Accum::Add, v.subrows(n, n).transpose(), dense(s2.data, n, cols), 1.0);
+        product(
+            dense_mut(w, n, cols),
+            Accum::Add,
+            v.subrows(n, n).transpose(),
+            dense(s2.data, n, cols),
+            1.0,
+        );
     }
     let tw = times_t(t.data, w, tw, (n, cols), side);
-    for (i, (input, output)) in [Some(s1), s2].into_iter().zip(tiles.outputs.iter_mut()).enumerate() {
+    for (i, (input, output)) in [Some(s1), s2]
+        .into_iter()
+        .zip(tiles.outputs.iter_mut())
+        .enumerate()
+    {
         if let (Some(input), Some(output)) = (input, output) {
             output.data.copy_from_slice(input.data);
-            product(dense_mut(output.data, n, cols), Accum::Add, v.subrows(i * n, n), tw, -1.0);
+            product(
+                dense_mut(output.data, n, cols),
+                Accum::Add,
+                v.subrows(i * n, n),
+                tw,
+                -1.0,
+            );
         }
     }
     Ok(())
@@ -184,9 +236,19 @@ fn times_t<'a>(
     side: Side,
 ) -> MatRef<'a, f64> {
     let t = dense(t, n, n);
-    let t = if side == Side::Transposed { t.transpose() } else { t };
+    let t = if side == Side::Transposed {
+        t.transpose()
+    } else {
+        t
+    };
     let tw = &mut tw[..n * cols];
-    product(dense_mut(tw, n, cols), Accum::Replace, t, dense(w, n, cols), 1.0);
+    product(
+        dense_mut(tw, n, cols),
+        Accum::Replace,
+        t,
+        dense(w, n, cols),
+        1.0,
+    );
     dense(tw, n, cols)
 }
 

@@ -38,9 +38,16 @@ impl TaskShapes<'_> {
 }
 
 fn size(shapes: &[Option<Shape>], index: usize) -> (usize, usize) {
-    let shape = shapes.get(index).copied().flatten().expect("the signature was checked: a required tile is there");
+    let shape = shapes
+        .get(index)
+        .copied()
+        .flatten()
+        .expect("the signature was checked: a required tile is there");
     (shape.rows as usize, shape.cols as usize)
 }
+
+/// Bytes of a cache line. Tiles may lie anywhere; those that begin at a line are computed on faster.
+pub const LINE_BYTES: usize = 64;
 
 /// The tiles of one task. Outputs arrive with any contents and every word of them is written;
 /// scratch has any contents and at least [`KernelOp::scratch_words`] words.
@@ -61,7 +68,8 @@ impl<'b> TaskTiles<'_, 'b> {
     /// When that input is absent: for kernels whose signature requires it.
     #[must_use]
     pub fn input(&self, index: usize) -> TileRef<'b> {
-        self.optional_input(index).expect("the signature was checked: a required input is there")
+        self.optional_input(index)
+            .expect("the signature was checked: a required input is there")
     }
 
     /// Input `index`, if it is there.
@@ -70,7 +78,7 @@ impl<'b> TaskTiles<'_, 'b> {
         self.inputs.get(index).copied().flatten()
     }
 
-    /// The first `N` outputs and the scratch.
+    /// The first `N` outputs and the scratch, from its first cache line on.
     ///
     /// # Panics
     /// When one of them is absent: for kernels whose signature requires them.
@@ -80,7 +88,12 @@ impl<'b> TaskTiles<'_, 'b> {
             let output = outputs.next().and_then(Option::as_mut);
             output.expect("the signature was checked: a required output is there")
         });
-        (outputs, self.scratch)
+        let skip = self
+            .scratch
+            .as_ptr()
+            .align_offset(LINE_BYTES)
+            .min(self.scratch.len());
+        (outputs, &mut self.scratch[skip..])
     }
 }
 
@@ -165,14 +178,26 @@ impl KernelOp {
 
     /// The same kernel with a count of useful floating-point operations.
     #[must_use]
-    pub fn with_flops(self, flops: impl Fn(&TaskShapes<'_>) -> u64 + Send + Sync + 'static) -> KernelOp {
-        KernelOp { flops: Arc::new(flops), ..self }
+    pub fn with_flops(
+        self,
+        flops: impl Fn(&TaskShapes<'_>) -> u64 + Send + Sync + 'static,
+    ) -> KernelOp {
+        KernelOp {
+            flops: Arc::new(flops),
+            ..self
+        }
     }
 
     /// The same kernel with scratch, in 8-byte words.
     #[must_use]
-    pub fn with_scratch(self, scratch: impl Fn(&TaskShapes<'_>) -> usize + Send + Sync + 'static) -> KernelOp {
-        KernelOp { scratch: Arc::new(scratch), ..self }
+    pub fn with_scratch(
+        self,
+        scratch: impl Fn(&TaskShapes<'_>) -> usize + Send + Sync + 'static,
+    ) -> KernelOp {
+        KernelOp {
+            scratch: Arc::new(scratch),
+            ..self
+        }
     }
 
     /// The name that programs call it by.
@@ -213,10 +238,14 @@ impl KernelOp {
         (self.flops)(shapes)
     }
 
-    /// Scratch of a task whose shapes were checked, in 8-byte words.
+    /// Scratch of a task whose shapes were checked, in 8-byte words, a cache line for its alignment
+    /// included.
     #[must_use]
     pub fn scratch_words(&self, shapes: &TaskShapes<'_>) -> usize {
-        (self.scratch)(shapes)
+        match (self.scratch)(shapes) {
+            0 => 0,
+            words => words + LINE_BYTES / 8 - 1,
+        }
     }
 
     /// Runs a task whose shapes were checked, on the calling thread alone. The outputs depend on
@@ -269,7 +298,8 @@ impl KernelSet {
     pub fn standard() -> KernelSet {
         let mut set = KernelSet::new();
         for op in crate::standard_ops() {
-            set.register(op).expect("the crate's kernels have different names");
+            set.register(op)
+                .expect("the crate's kernels have different names");
         }
         set
     }
@@ -280,7 +310,9 @@ impl KernelSet {
     /// When there is one of that name.
     pub fn register(&mut self, op: KernelOp) -> Result<(), NameTaken> {
         if self.ops.contains_key(op.name()) {
-            return Err(NameTaken { name: op.name().to_owned() });
+            return Err(NameTaken {
+                name: op.name().to_owned(),
+            });
         }
         self.ops.insert(op.name().to_owned(), op);
         Ok(())

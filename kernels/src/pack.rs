@@ -39,7 +39,10 @@ pub(crate) struct UnitLower<'a> {
 impl Columns for UnitLower<'_> {
     const UNIT: bool = true;
     fn column(&self, c: usize) -> (usize, &[f64]) {
-        (c + 1, &self.data[c * self.ld + c + 1..c * self.ld + self.rows])
+        (
+            c + 1,
+            &self.data[c * self.ld + c + 1..c * self.ld + self.rows],
+        )
     }
 }
 
@@ -78,16 +81,33 @@ pub(crate) fn pack_transposed<'a, C: Columns>(
                         let (first, entries) = matrix.column(c0 + i0 + i);
                         &entries[k0 - first..k1 - first]
                     });
-                    cpu.dispatch(Interleave { out, at: i0, height, columns });
+                    cpu.dispatch(Interleave {
+                        out,
+                        at: i0,
+                        height,
+                        columns,
+                    });
                 } else {
                     for i in i0..height.min(i0 + GROUP) {
-                        scatter(out, i, height, (k0, k1), matrix, (c0 + i < rows).then_some(c0 + i));
+                        scatter(
+                            out,
+                            i,
+                            height,
+                            (k0, k1),
+                            matrix,
+                            (c0 + i < rows).then_some(c0 + i),
+                        );
                     }
                 }
             }
         }
     }
-    Packed { data: space, rows, depth, band }
+    Packed {
+        data: space,
+        rows,
+        depth,
+        band,
+    }
 }
 
 /// Writes eight columns side by side, `height` words from row to row.
@@ -103,7 +123,12 @@ impl WithSimd for Interleave<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Interleave { out, at, height, mut columns } = self;
+        let Interleave {
+            out,
+            at,
+            height,
+            mut columns,
+        } = self;
         let rows = columns[0].len();
         unroll!(8, c, { columns[c] = &columns[c][..rows] });
         for (k, row) in out.chunks_exact_mut(height).enumerate().take(rows) {
@@ -154,9 +179,15 @@ pub(crate) fn pack<'a, C: Columns>(
         let panel = &mut space[r0 * depth..(r0 + height) * depth];
         for (c, out) in panel.chunks_exact_mut(height).enumerate() {
             let (first, entries) = matrix.column(c);
-            let (a, b) = (first.clamp(r0, r0 + height), (first + entries.len()).clamp(r0, r0 + height));
+            let (a, b) = (
+                first.clamp(r0, r0 + height),
+                (first + entries.len()).clamp(r0, r0 + height),
+            );
             if b - a == height && height % 8 == 0 {
-                for (out, x) in out.chunks_exact_mut(8).zip(entries[a - first..b - first].chunks_exact(8)) {
+                for (out, x) in out
+                    .chunks_exact_mut(8)
+                    .zip(entries[a - first..b - first].chunks_exact(8))
+                {
                     out.copy_from_slice(x);
                 }
             } else {
@@ -171,5 +202,10 @@ pub(crate) fn pack<'a, C: Columns>(
             }
         }
     }
-    Packed { data: space, rows, depth, band }
+    Packed {
+        data: space,
+        rows,
+        depth,
+        band,
+    }
 }

@@ -16,7 +16,10 @@ pub(crate) struct Matrix<'a> {
 impl Matrix<'_> {
     /// The part from (`row`, `col`) on.
     fn part(&mut self, row: usize, col: usize) -> Matrix<'_> {
-        Matrix { data: &mut self.data[col * self.ld + row..], ld: self.ld }
+        Matrix {
+            data: &mut self.data[col * self.ld + row..],
+            ld: self.ld,
+        }
     }
 }
 
@@ -31,8 +34,15 @@ pub(crate) fn panel_words(m: usize, k: usize) -> usize {
         return BASE * m;
     }
     let k1 = half(k);
-    let (apply, merge) = (Block::half_words(m, k1) + Block::apply_words(k1), merge_words(k1, k - k1));
-    packed_words(k1, m) + apply.max(merge).max(panel_words(m, k1)).max(panel_words(m, k - k1))
+    let (apply, merge) = (
+        Block::half_words(m, k1) + Block::apply_words(k1),
+        merge_words(k1, k - k1),
+    );
+    packed_words(k1, m)
+        + apply
+            .max(merge)
+            .max(panel_words(m, k1))
+            .max(panel_words(m, k - k1))
 }
 
 /// QR of the `m` x `k` panel `a`, `k <= m`: R in its upper triangle, V below, T into `t`, whose
@@ -55,9 +65,26 @@ pub(crate) fn factor_tall(
     let v1 = unit_lower(left, ld, m);
     let mut v1_transposed = transpose(cpu, kept, (m, k1), Profile::UnitLower, &v1);
     let t1 = upper(t.data, t.ld, k1);
-    let (block, work) =
-        Block::with(cpu, v1_transposed, scratch, Profile::UnitLower, &v1, &t1, Side::Transposed);
-    block.apply(cpu, None, Target { data: right, place: Place::dense(ld), source: None }, k2, work);
+    let (block, work) = Block::with(
+        cpu,
+        v1_transposed,
+        scratch,
+        Profile::UnitLower,
+        &v1,
+        &t1,
+        Side::Transposed,
+    );
+    block.apply(
+        cpu,
+        None,
+        Target {
+            data: right,
+            place: Place::dense(ld),
+            source: None,
+        },
+        k2,
+        work,
+    );
     factor_tall(cpu, a.part(k1, k1), (m - k1, k2), t.part(k1, k1), scratch)?;
     // Make V2 explicit while it is multiplied, from its first row on.
     let (saved, scratch) = scratch.split_at_mut(k2 * k2);
@@ -68,7 +95,10 @@ pub(crate) fn factor_tall(
         column[..j].fill(0.0);
         column[j] = 1.0;
     }
-    v1_transposed.band = Band { least: k1, ..Band::default() };
+    v1_transposed.band = Band {
+        least: k1,
+        ..Band::default()
+    };
     merge(cpu, v1_transposed, right, ld, t, (k1, k2), scratch);
     for (j, saved) in saved.chunks_exact(k2).enumerate() {
         right[j * ld + k1..j * ld + k1 + j + 1].copy_from_slice(&saved[..j + 1]);
@@ -93,22 +123,75 @@ pub(crate) fn factor_stacked(
     }
     let (k1, ld) = (half(k), a.ld);
     let k2 = k - k1;
-    factor_stacked(cpu, r.part(0, 0), a.part(0, 0), (m, rise, k1), t.part(0, 0), scratch)?;
+    factor_stacked(
+        cpu,
+        r.part(0, 0),
+        a.part(0, 0),
+        (m, rise, k1),
+        t.part(0, 0),
+        scratch,
+    )?;
     let m1 = reach(k1);
     let (kept, scratch) = scratch.split_at_mut(packed_words(k1, m1));
     let (left, right) = a.data.split_at_mut(k1 * ld);
-    let profile = if rise == usize::MAX { Profile::Full } else { Profile::Upper { rise } };
-    let v1 = Dense { data: left, ld, rows: m1, rise };
+    let profile = if rise == usize::MAX {
+        Profile::Full
+    } else {
+        Profile::Upper { rise }
+    };
+    let v1 = Dense {
+        data: left,
+        ld,
+        rows: m1,
+        rise,
+    };
     let mut v1_transposed = transpose(cpu, kept, (m1, k1), profile, &v1);
     let t1 = upper(t.data, t.ld, k1);
-    let (block, work) = Block::with(cpu, v1_transposed, scratch, profile, &v1, &t1, Side::Transposed);
+    let (block, work) = Block::with(
+        cpu,
+        v1_transposed,
+        scratch,
+        profile,
+        &v1,
+        &t1,
+        Side::Transposed,
+    );
     let ldr = r.ld;
-    let top = Target { data: &mut r.data[k1 * ldr..], place: Place::dense(ldr), source: None };
-    block.apply(cpu, Some(top), Target { data: right, place: Place::dense(ld), source: None }, k2, work);
+    let top = Target {
+        data: &mut r.data[k1 * ldr..],
+        place: Place::dense(ldr),
+        source: None,
+    };
+    block.apply(
+        cpu,
+        Some(top),
+        Target {
+            data: right,
+            place: Place::dense(ld),
+            source: None,
+        },
+        k2,
+        work,
+    );
     let rise2 = rise.saturating_add(k1);
-    factor_stacked(cpu, r.part(k1, k1), a.part(0, k1), (m, rise2, k2), t.part(k1, k1), scratch)?;
+    factor_stacked(
+        cpu,
+        r.part(k1, k1),
+        a.part(0, k1),
+        (m, rise2, k2),
+        t.part(k1, k1),
+        scratch,
+    )?;
     v1_transposed.band.least = 0;
-    merge(cpu, v1_transposed, &a.data[k1 * ld..], ld, t, (k1, k2), scratch);
+    merge(
+        cpu,
+        v1_transposed,
+        &a.data[k1 * ld..],
+        ld,
+        t,
+        (k1, k2),
+        scratch,
+    );
     Ok(())
 }
 
@@ -132,20 +215,46 @@ fn merge(
     let (t2, rest) = rest.split_at_mut(k2 * k2);
     let (t1_space, rest) = rest.split_at_mut(packed_words(k1, k1));
     let place = Place::dense(ldg);
-    cpu.dispatch(Multiply { a: v1, b: (v2, Place::dense(ld)), dst: (gram, place), cols: k2, store: Store::Set });
-    let band = Band { from: Some(0), ..Band::default() };
+    cpu.dispatch(Multiply {
+        a: v1,
+        b: (v2, Place::dense(ld)),
+        dst: (gram, place),
+        cols: k2,
+        store: Store::Set,
+    });
+    let band = Band {
+        from: Some(0),
+        ..Band::default()
+    };
     let a = pack(cpu, t1_space, (k1, k1), band, &upper(t.data, t.ld, k1));
-    cpu.dispatch(Multiply { a, b: (gram, place), dst: (product, place), cols: k2, store: Store::Set });
+    cpu.dispatch(Multiply {
+        a,
+        b: (gram, place),
+        dst: (product, place),
+        cols: k2,
+        store: Store::Set,
+    });
     let right = &mut t.data[k1 * t.ld..];
     for (j, t2) in t2.chunks_exact_mut(k2).enumerate() {
         let column = &mut right[j * t.ld..j * t.ld + k1 + k2];
         column[..k1].fill(0.0);
         t2.copy_from_slice(&column[k1..]);
     }
-    let dense = Dense { data: product, ld: ldg, rows: k1, rise: usize::MAX };
+    let dense = Dense {
+        data: product,
+        ld: ldg,
+        rows: k1,
+        rise: usize::MAX,
+    };
     let a = pack(cpu, rest, (k1, k2), Band::default(), &dense);
     let (b, dst) = ((&*t2, Place::dense(k2)), (right, Place::dense(t.ld)));
-    cpu.dispatch(Multiply { a, b, dst, cols: k2, store: Store::Sub });
+    cpu.dispatch(Multiply {
+        a,
+        b,
+        dst,
+        cols: k2,
+        store: Store::Sub,
+    });
 }
 
 fn tall_base(
@@ -200,7 +309,10 @@ fn columns<'a>(
     let rows = r1 - r0;
     let spare = &mut scratch[..(BASE - k) * rows];
     spare.fill(0.0);
-    let mut columns = data.chunks_mut(ld).take(k).map(|column| &mut column[r0..r1]);
+    let mut columns = data
+        .chunks_mut(ld)
+        .take(k)
+        .map(|column| &mut column[r0..r1]);
     let mut rest = spare;
     std::array::from_fn(|_| {
         columns.next().unwrap_or_else(|| {
@@ -214,5 +326,86 @@ fn columns<'a>(
 fn write_t(t: Matrix<'_>, factors: &Square, k: usize) {
     for (column, from) in t.data.chunks_mut(t.ld).zip(factors).take(k) {
         column[..k].copy_from_slice(&from[..k]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries in [-1, 1) from a linear congruence.
+    fn noise(words: usize) -> Vec<f64> {
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+        };
+        (0..words).map(|_| next()).collect()
+    }
+
+    fn bits(parts: &[Vec<f64>]) -> Vec<u64> {
+        parts.iter().flatten().map(|x| x.to_bits()).collect()
+    }
+
+    #[test]
+    fn all_instruction_sets_give_the_same_bits() {
+        for (m, k) in [(1, 1), (50, 5), (77, 8), (90, 37), (130, 64)] {
+            let run = |cpu| {
+                let (mut a, mut t) = (noise(m * k), vec![0.0; k * k]);
+                let mut scratch = vec![f64::NAN; panel_words(m, k)];
+                let panel = Matrix {
+                    data: &mut a,
+                    ld: m,
+                };
+                factor_tall(
+                    cpu,
+                    panel,
+                    (m, k),
+                    Matrix {
+                        data: &mut t,
+                        ld: k,
+                    },
+                    &mut scratch,
+                )
+                .map(|()| [a, t])
+            };
+            let stacked = |cpu| {
+                let (mut r, mut a, mut t) = (noise(k * k), noise(m * k), vec![0.0; k * k]);
+                let mut scratch = vec![f64::NAN; panel_words(m, k)];
+                let (top, panel) = (
+                    Matrix {
+                        data: &mut r,
+                        ld: k,
+                    },
+                    Matrix {
+                        data: &mut a,
+                        ld: m,
+                    },
+                );
+                let t_out = Matrix {
+                    data: &mut t,
+                    ld: k,
+                };
+                factor_stacked(cpu, top, panel, (m, usize::MAX, k), t_out, &mut scratch)
+                    .map(|()| [r, a, t])
+            };
+            let reference = (run(Cpu::new()), stacked(Cpu::new()));
+            for cpu in Cpu::all() {
+                let (tall, stack) = (run(cpu), stacked(cpu));
+                let same = |a: &[Vec<f64>], b: &[Vec<f64>]| {
+                    assert_eq!(bits(a), bits(b), "{m} x {k}, {cpu:?}")
+                };
+                same(
+                    tall.as_ref().expect("finite"),
+                    reference.0.as_ref().expect("finite"),
+                );
+                same(
+                    stack.as_ref().expect("finite"),
+                    reference.1.as_ref().expect("finite"),
+                );
+            }
+        }
     }
 }

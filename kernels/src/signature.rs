@@ -158,7 +158,11 @@ impl Signature {
     /// How many arguments the kernel takes.
     #[must_use]
     pub fn arity(&self) -> Arity {
-        let least = |side: &[Pattern]| side.iter().rposition(|pattern| !pattern.optional).map_or(0, |last| last + 1);
+        let least = |side: &[Pattern]| {
+            side.iter()
+                .rposition(|pattern| !pattern.optional)
+                .map_or(0, |last| last + 1)
+        };
         Arity {
             inputs_min: least(&self.inputs),
             inputs_max: self.inputs.len(),
@@ -173,20 +177,47 @@ impl Signature {
     /// What was expected where, and what came.
     pub fn check(&self, shapes: &TaskShapes<'_>) -> Result<(), SignatureError> {
         let arity = self.arity();
-        self.check_count("inputs", shapes.inputs.len(), arity.inputs_min, arity.inputs_max)?;
-        self.check_count("outputs", shapes.outputs.len(), arity.outputs_min, arity.outputs_max)?;
+        self.check_count(
+            "inputs",
+            shapes.inputs.len(),
+            arity.inputs_min,
+            arity.inputs_max,
+        )?;
+        self.check_count(
+            "outputs",
+            shapes.outputs.len(),
+            arity.outputs_min,
+            arity.outputs_max,
+        )?;
         let mut binding = Binding::new();
         self.check_side("input", &self.inputs, shapes.inputs, &mut binding)?;
         self.check_side("output", &self.outputs, shapes.outputs, &mut binding)?;
-        self.conditions.iter().try_for_each(|condition| self.check_condition(condition, &binding))
+        self.conditions
+            .iter()
+            .try_for_each(|condition| self.check_condition(condition, &binding))
     }
 
-    fn check_count(&self, side: &'static str, got: usize, min: usize, max: usize) -> Result<(), SignatureError> {
+    fn check_count(
+        &self,
+        side: &'static str,
+        got: usize,
+        min: usize,
+        max: usize,
+    ) -> Result<(), SignatureError> {
         if (min..=max).contains(&got) {
             return Ok(());
         }
-        let expected = if min == max { min.to_string() } else { format!("{min} to {max}") };
-        Err(SignatureError::Arity { kernel: self.name.clone(), side, expected, got })
+        let expected = if min == max {
+            min.to_string()
+        } else {
+            format!("{min} to {max}")
+        };
+        Err(SignatureError::Arity {
+            kernel: self.name.clone(),
+            side,
+            expected,
+            got,
+        })
     }
 
     fn check_side(
@@ -215,8 +246,15 @@ impl Signature {
         Ok(())
     }
 
-    fn check_condition(&self, condition: &Condition, binding: &Binding) -> Result<(), SignatureError> {
-        let (Some(left), Some(right)) = (condition.left.value(binding), condition.right.value(binding)) else {
+    fn check_condition(
+        &self,
+        condition: &Condition,
+        binding: &Binding,
+    ) -> Result<(), SignatureError> {
+        let (Some(left), Some(right)) = (
+            condition.left.value(binding),
+            condition.right.value(binding),
+        ) else {
             return Ok(());
         };
         let holds = match condition.relation {
@@ -269,7 +307,12 @@ impl Pattern {
         };
         match self.kind {
             Kind::Index => format!("index({})", size(&self.rows)),
-            kind => format!("{}({}, {})", kind.name(), size(&self.rows), size(&self.cols)),
+            kind => format!(
+                "{}({}, {})",
+                kind.name(),
+                size(&self.rows),
+                size(&self.cols)
+            ),
         }
     }
 }
@@ -321,7 +364,11 @@ impl<'a> Parser<'a> {
     fn signature(mut self) -> Result<Signature, SignatureError> {
         let name = self.word("a kernel name")?.to_owned();
         self.expect("(")?;
-        let inputs = if self.accept(")") { Vec::new() } else { self.patterns(Some(")"))? };
+        let inputs = if self.accept(")") {
+            Vec::new()
+        } else {
+            self.patterns(Some(")"))?
+        };
         self.expect("->")?;
         let outputs = self.patterns(None)?;
         let mut conditions = Vec::new();
@@ -337,7 +384,13 @@ impl<'a> Parser<'a> {
         if self.at < self.text.len() {
             return Err(self.error("the end"));
         }
-        Ok(Signature { text: self.text.to_owned(), name, inputs, outputs, conditions })
+        Ok(Signature {
+            text: self.text.to_owned(),
+            name,
+            inputs,
+            outputs,
+            conditions,
+        })
     }
 
     fn patterns(&mut self, close: Option<&str>) -> Result<Vec<Pattern>, SignatureError> {
@@ -372,7 +425,12 @@ impl<'a> Parser<'a> {
         };
         self.expect(")")?;
         let optional = self.accept("?");
-        Ok(Pattern { kind, rows, cols, optional })
+        Ok(Pattern {
+            kind,
+            rows,
+            cols,
+            optional,
+        })
     }
 
     fn condition(&mut self) -> Result<Condition, SignatureError> {
@@ -389,7 +447,12 @@ impl<'a> Parser<'a> {
             return Err(self.error("`=`, `<=` or `>=`"));
         };
         let right = self.sum()?;
-        Ok(Condition { text: self.text[start..self.at].trim().to_owned(), left, relation, right })
+        Ok(Condition {
+            text: self.text[start..self.at].trim().to_owned(),
+            left,
+            relation,
+            right,
+        })
     }
 
     fn sum(&mut self) -> Result<Expr, SignatureError> {
@@ -410,14 +473,20 @@ impl<'a> Parser<'a> {
 
     fn term(&mut self) -> Result<Expr, SignatureError> {
         let size = self.size()?;
-        let Size::Variable(name) = &size else { return Ok(Expr::Size(size)) };
+        let Size::Variable(name) = &size else {
+            return Ok(Expr::Size(size));
+        };
         if (name == "min" || name == "max") && self.accept("(") {
             let is_min = name == "min";
             let a = Box::new(self.sum()?);
             self.expect(",")?;
             let b = Box::new(self.sum()?);
             self.expect(")")?;
-            return Ok(if is_min { Expr::Min(a, b) } else { Expr::Max(a, b) });
+            return Ok(if is_min {
+                Expr::Min(a, b)
+            } else {
+                Expr::Max(a, b)
+            });
         }
         Ok(Expr::Size(size))
     }
@@ -440,7 +509,9 @@ impl<'a> Parser<'a> {
     fn word(&mut self, expected: &str) -> Result<&'a str, SignatureError> {
         self.skip_blanks();
         let rest = &self.text[self.at..];
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
         if end == 0 {
             return Err(self.error(expected));
         }
@@ -458,7 +529,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, token: &str) -> Result<(), SignatureError> {
-        if self.accept(token) { Ok(()) } else { Err(self.error(&format!("`{token}`"))) }
+        if self.accept(token) {
+            Ok(())
+        } else {
+            Err(self.error(&format!("`{token}`")))
+        }
     }
 
     fn skip_blanks(&mut self) {
@@ -468,7 +543,11 @@ impl<'a> Parser<'a> {
 
     fn error(&self, expected: &str) -> SignatureError {
         let rest = self.text[self.at..].trim().chars().take(24).collect();
-        SignatureError::Syntax { text: self.text.to_owned(), expected: expected.to_owned(), rest }
+        SignatureError::Syntax {
+            text: self.text.to_owned(),
+            expected: expected.to_owned(),
+            rest,
+        }
     }
 }
 
@@ -491,7 +570,8 @@ mod tests {
     fn shapes_are_unified_and_the_error_names_the_argument() {
         let (full, upper, tfac) = (Shape::full, Shape::upper, Shape::tfac);
         let good = [Some(full(7, 4)), Some(tfac(4, 2)), Some(upper(4, 4))];
-        let cases: [(&str, &[Option<Shape>], &[Option<Shape>], &str); 11] = [
+        type Shapes<'a> = &'a [Option<Shape>];
+        let cases: [(&str, Shapes<'_>, Shapes<'_>, &str); 11] = [
             (TSQRT, &[Some(upper(4, 4)), Some(full(7, 4))], &good, "ok"),
             (
                 TSQRT,
@@ -511,7 +591,12 @@ mod tests {
                 &good,
                 "tsqrt: input 2 should be full(m, n = 4), got nothing",
             ),
-            (TSQRT, &[Some(upper(4, 4))], &good, "tsqrt: expected 2 inputs, got 1"),
+            (
+                TSQRT,
+                &[Some(upper(4, 4))],
+                &good,
+                "tsqrt: expected 2 inputs, got 1",
+            ),
             (
                 TSQRT,
                 &[Some(upper(4, 4)), Some(full(7, 4))],
@@ -532,7 +617,12 @@ mod tests {
             ),
             (COLSUM, &[Some(full(3, 5))], &[Some(full(1, 5))], "ok"),
             (COLSUM, &[Some(full(3, 5)), None], &[Some(full(1, 5))], "ok"),
-            (COLSUM, &[], &[Some(full(1, 5))], "colsum: expected 1 to 2 inputs, got 0"),
+            (
+                COLSUM,
+                &[],
+                &[Some(full(1, 5))],
+                "colsum: expected 1 to 2 inputs, got 0",
+            ),
         ];
         for (text, inputs, outputs, expected) in cases {
             assert_eq!(check(text, inputs, outputs), expected, "{text} {inputs:?}");
@@ -544,13 +634,31 @@ mod tests {
         let cases = [
             ("", "signature ``: expected a kernel name at ``"),
             ("f(full(m,n)", "signature `f(full(m,n)`: expected `)` at ``"),
-            ("f(fool(m,n)) -> full(m,n)", "signature `f(fool(m,n)) -> full(m,n)`: expected one of full, unit, upper, lower, tfac, index at `fool(m,n)) -> full(m,n)`"),
-            ("f() -> full(9x,n)", "signature `f() -> full(9x,n)`: expected a variable or a number at `9x,n)`"),
-            ("f() -> full(m,n) where m < n", "signature `f() -> full(m,n) where m < n`: expected `=`, `<=` or `>=` at `< n`"),
-            ("f() -> index(m) and", "signature `f() -> index(m) and`: expected the end at `and`"),
+            (
+                "f(fool(m,n)) -> full(m,n)",
+                "signature `f(fool(m,n)) -> full(m,n)`: expected one of full, unit, upper, lower, tfac, index at `fool(m,n)) -> full(m,n)`",
+            ),
+            (
+                "f() -> full(9x,n)",
+                "signature `f() -> full(9x,n)`: expected a variable or a number at `9x,n)`",
+            ),
+            (
+                "f() -> full(m,n) where m < n",
+                "signature `f() -> full(m,n) where m < n`: expected `=`, `<=` or `>=` at `< n`",
+            ),
+            (
+                "f() -> index(m) and",
+                "signature `f() -> index(m) and`: expected the end at `and`",
+            ),
         ];
         for (text, expected) in cases {
-            assert_eq!(Signature::parse(text).map_err(|e| e.to_string()).err().as_deref(), Some(expected));
+            assert_eq!(
+                Signature::parse(text)
+                    .map_err(|e| e.to_string())
+                    .err()
+                    .as_deref(),
+                Some(expected)
+            );
         }
     }
 }

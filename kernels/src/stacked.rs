@@ -9,22 +9,29 @@ use crate::micro::{Cpu, Place, Stride};
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use crate::pack::Dense;
 use crate::panel::{Matrix, factor_stacked, panel_words};
-use crate::tile::{Kind, TileMut, TileRef};
+use crate::tile::{Kind, Shape, TileRef};
 
 pub(crate) fn ops() -> Vec<KernelOp> {
     let tsmqr = |signature, side| {
-        KernelOp::standard(signature, move |tiles| apply(tiles, side)).with_flops(tsmqr_flops).with_scratch(apply_scratch)
+        KernelOp::standard(signature, move |tiles| apply(tiles, side))
+            .with_flops(tsmqr_flops)
+            .with_scratch(apply_scratch)
     };
     let ttmqr = |signature, side| {
-        KernelOp::standard(signature, move |tiles| apply(tiles, side)).with_flops(ttmqr_flops).with_scratch(apply_scratch)
+        KernelOp::standard(signature, move |tiles| apply(tiles, side))
+            .with_flops(ttmqr_flops)
+            .with_scratch(apply_scratch)
     };
     vec![
-        KernelOp::standard("tsqrt(upper(n,n), full(m,n)) -> full(m,n), tfac(n,b), upper(n,n)", factor)
-            .with_flops(|shapes| {
-                let (m, n) = shapes.input(1);
-                2 * (m * n * n) as u64
-            })
-            .with_scratch(factor_scratch),
+        KernelOp::standard(
+            "tsqrt(upper(n,n), full(m,n)) -> full(m,n), tfac(n,b), upper(n,n)",
+            factor,
+        )
+        .with_flops(|shapes| {
+            let (m, n) = shapes.input(1);
+            2 * (m * n * n) as u64
+        })
+        .with_scratch(factor_scratch),
         KernelOp::standard(
             "ttqrt(upper(n,n), upper(q,n)) -> upper(q,n), tfac(n,b), upper(n,n) where q <= n",
             factor,
@@ -50,74 +57,135 @@ pub(crate) fn ops() -> Vec<KernelOp> {
     ]
 }
 
-/// Scratch of [`factor_blocks`]: a diagonal block of R, a block of A, one T, and what a panel or
-/// its application takes.
+/// A diagonal block of R, a block of a packed A, one T, and what a panel or its application takes.
 fn factor_scratch(shapes: &TaskShapes<'_>) -> usize {
     let (m, n) = shapes.input(1);
     let ib = shapes.output(1).1.min(n);
     2 * ib * ib + m * ib + panel_words(m, ib).max(Block::words(m, ib) + Block::apply_words(ib))
 }
 
-/// tsqrt and ttqrt: by blocks of columns, R and A in their own packing, a block of A dense.
+/// tsqrt and ttqrt, a block of columns at a time: R in its packing, a full A in place, a block of a
+/// packed A as a dense copy.
 fn factor(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (r, a) = (tiles.input(0), tiles.input(1));
     let (m, n) = a.shape.dense();
     let ([v, t, r_new], scratch) = tiles.outputs();
+    let (shape, cpu, ib) = (a.shape, Cpu::new(), t.shape.cols as usize);
     r_new.data.copy_from_slice(r.data);
-    let (kind, cpu) = (a.shape.kind, Cpu::new());
-    for (j, k) in groups(n, t.shape.cols as usize, Side::Transposed) {
-        let (rows, profile) = reach(kind, m, j, k);
-        let rise = if let Profile::Upper { rise } = profile { rise } else { usize::MAX };
+    // The first block's application copies the columns after it.
+    let first = shape.span(ib.min(n)).offset;
+    v.data[..first].copy_from_slice(&a.data[..first]);
+    for (j, k) in groups(n, ib, Side::Transposed) {
+        let (rows, profile) = reach(shape.kind, m, j, k);
+        let rise = if let Profile::Upper { rise } = profile {
+            rise
+        } else {
+            usize::MAX
+        };
         let (factor, scratch) = scratch.split_at_mut(k * k);
         let (diagonal, scratch) = scratch.split_at_mut(k * k);
-        let (block, scratch) = scratch.split_at_mut(rows * k);
+        let (copy, scratch) = scratch.split_at_mut(m * k);
         factor.fill(0.0);
-        // The first block's application copies the columns after it.
-        load(if j == 0 { a } else { TileRef::new(v.shape, v.data) }, j, block, rows);
-        for (c, column) in diagonal.chunks_exact_mut(k).enumerate() {
-            let start = Stride::Packed.start(j + c) + j;
-            column[..=c].copy_from_slice(&r_new.data[start..=start + c]);
+        load_diagonal(r_new.data, j, diagonal, k);
+        let (panel, rest, cut) = if shape.kind == Kind::Upper {
+            load(TileRef::new(shape, v.data), j, &mut copy[..rows * k], rows);
+            (&mut copy[..rows * k], &mut *v.data, 0)
+        } else {
+            let (left, right) = v.data.split_at_mut((j + k) * m);
+            (&mut left[j * m..], right, (j + k) * m)
+        };
+        let top = Matrix {
+            data: diagonal,
+            ld: k,
+        };
+        let bottom = Matrix {
+            data: panel,
+            ld: rows,
+        };
+        factor_stacked(
+            cpu,
+            top,
+            bottom,
+            (rows, rise, k),
+            Matrix {
+                data: factor,
+                ld: k,
+            },
+            scratch,
+        )?;
+        if shape.kind == Kind::Upper {
+            store(shape, rest, j, panel, rows);
         }
-        let top = Matrix { data: diagonal, ld: k };
-        let bottom = Matrix { data: block, ld: rows };
-        factor_stacked(cpu, top, bottom, (rows, rise, k), Matrix { data: factor, ld: k }, scratch)?;
+        store_diagonal(r_new.data, j, diagonal, k);
         write_group(t, j, factor, k);
-        store(v, j, block, rows);
-        for (c, column) in diagonal.chunks_exact(k).enumerate() {
-            let start = Stride::Packed.start(j + c) + j;
-            r_new.data[start..=start + c].copy_from_slice(&column[..=c]);
-        }
-        if j + k == n {
-            break;
-        }
-        let columns = Dense { data: block, ld: rows, rows, rise };
+
+        let columns = Dense {
+            data: panel,
+            ld: rows,
+            rows,
+            rise,
+        };
         let factor = upper(factor, k, k);
-        let (block, work) = Block::new(cpu, scratch, (rows, k), profile, &columns, &factor, Side::Transposed);
+        let (block, work) = Block::new(
+            cpu,
+            scratch,
+            (rows, k),
+            profile,
+            &columns,
+            &factor,
+            Side::Transposed,
+        );
         // Columns of an upper trapezoid are packed up to its last row, of one length from there on.
-        let turn = if kind == Kind::Upper { n.min(m).max(j + k) } else { j + k };
+        let turn = if shape.kind == Kind::Upper {
+            n.min(m).max(j + k)
+        } else {
+            j + k
+        };
         for (first, end) in [(j + k, turn), (turn, n)] {
             if first == end {
                 continue;
             }
-            let place = Place { stride: Stride::Packed, first, row: j };
-            let top = Target { data: &mut *r_new.data, place, source: None };
+            let place = Place {
+                stride: Stride::Packed,
+                first,
+                row: j,
+            };
+            let top = Target {
+                data: &mut *r_new.data,
+                place,
+                source: None,
+            };
             let (at, place) = if first < turn {
                 (0, Place { row: 0, ..place })
             } else {
-                (v.shape.span(first).offset, Place::dense(m))
+                (shape.span(first).offset, Place::dense(m))
             };
             let source = (j == 0).then_some(&a.data[at..]);
-            block.apply(cpu, Some(top), Target { data: &mut v.data[at..], place, source }, end - first, work);
+            let bottom = Target {
+                data: &mut rest[at - cut..],
+                place,
+                source,
+            };
+            block.apply(cpu, Some(top), bottom, end - first, work);
         }
     }
     Ok(())
 }
 
-/// Four times the products of entries of V2 with the columns to their right.
-fn ttqrt_flops(shapes: &TaskShapes<'_>) -> u64 {
-    let (q, n) = shapes.input(1);
-    let (q, n) = (q as u64, n as u64);
-    2 * n * q * q + 2 * q * (n - q) * (n - q) - 4 * q * q * q / 3
+/// Copies the diagonal block of a packed triangle at `j`; only its upper part.
+fn load_diagonal(packed: &[f64], j: usize, block: &mut [f64], k: usize) {
+    for (c, column) in block.chunks_exact_mut(k).enumerate() {
+        let start = Stride::Packed.start(j + c) + j;
+        column[..=c].copy_from_slice(&packed[start..=start + c]);
+    }
+}
+
+/// The inverse of [`load_diagonal`].
+fn store_diagonal(packed: &mut [f64], j: usize, block: &[f64], k: usize) {
+    for (c, column) in block.chunks_exact(k).enumerate() {
+        let start = Stride::Packed.start(j + c) + j;
+        packed[start..=start + c].copy_from_slice(&column[..=c]);
+    }
 }
 
 /// Copies columns `first..` of a tile to a dense block of `rows` rows, zeros below them.
@@ -129,17 +197,28 @@ fn load(tile: TileRef<'_>, first: usize, block: &mut [f64], rows: usize) {
     }
 }
 
-/// The inverse of [`load`].
-fn store(tile: &mut TileMut<'_>, first: usize, block: &[f64], rows: usize) {
+/// The inverse of [`load`] for a tile of this shape.
+fn store(shape: Shape, data: &mut [f64], first: usize, block: &[f64], rows: usize) {
     for (c, column) in block.chunks_exact(rows).enumerate() {
-        let span = tile.shape.span(first + c);
-        tile.data[span.offset..span.offset + span.len].copy_from_slice(&column[..span.len]);
+        let span = shape.span(first + c);
+        data[span.offset..span.offset + span.len].copy_from_slice(&column[..span.len]);
     }
+}
+
+/// Four times the products of entries of V2 with the columns to their right.
+fn ttqrt_flops(shapes: &TaskShapes<'_>) -> u64 {
+    let (q, n) = shapes.input(1);
+    let (q, n) = (q as u64, n as u64);
+    2 * n * q * q + 2 * q * (n - q) * (n - q) - 4 * q * q * q / 3
 }
 
 /// Rows that reflectors `j..j + k` of V2 reach, and where their zeros are.
 fn reach(kind: Kind, m: usize, j: usize, k: usize) -> (usize, Profile) {
-    if kind == Kind::Upper { (m.min(j + k), Profile::Upper { rise: j }) } else { (m, Profile::Full) }
+    if kind == Kind::Upper {
+        (m.min(j + k), Profile::Upper { rise: j })
+    } else {
+        (m, Profile::Full)
+    }
 }
 
 fn tsmqr_flops(shapes: &TaskShapes<'_>) -> u64 {
@@ -162,7 +241,12 @@ fn apply_scratch(shapes: &TaskShapes<'_>) -> usize {
 
 /// [C1; C2] becomes Q' or Q times itself; rows of C1 from n on and of C2 below V2 are copied.
 fn apply(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
-    let (v, t, c1, c2) = (tiles.input(0), tiles.input(1), tiles.input(2), tiles.input(3));
+    let (v, t, c1, c2) = (
+        tiles.input(0),
+        tiles.input(1),
+        tiles.input(2),
+        tiles.input(3),
+    );
     let ((m, n), (p, cols), (rows, _)) = (v.shape.dense(), c1.shape.dense(), c2.shape.dense());
     let ([top, bottom], scratch) = tiles.outputs();
     let cpu = Cpu::new();
@@ -170,12 +254,27 @@ fn apply(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     let mut source = Some(c2.data);
     for (j, k) in groups(n, t.shape.cols as usize, side) {
         let (reached, profile) = reach(v.shape.kind, m, j, k);
-        let (columns, factor) = (TileColumns { tile: v, first: j }, TileColumns { tile: t, first: j });
-        let (block, work) = Block::new(cpu, scratch, (reached, k), profile, &columns, &factor, side);
+        let (columns, factor) = (
+            TileColumns { tile: v, first: j },
+            TileColumns { tile: t, first: j },
+        );
+        let (block, work) =
+            Block::new(cpu, scratch, (reached, k), profile, &columns, &factor, side);
         // Every row on top belongs to one block, every row below to all.
-        let place = Place { row: j, ..Place::dense(p) };
-        let top = Target { data: &mut *top.data, place, source: Some(c1.data) };
-        let bottom = Target { data: &mut *bottom.data, place: Place::dense(rows), source: source.take() };
+        let place = Place {
+            row: j,
+            ..Place::dense(p)
+        };
+        let top = Target {
+            data: &mut *top.data,
+            place,
+            source: Some(c1.data),
+        };
+        let bottom = Target {
+            data: &mut *bottom.data,
+            place: Place::dense(rows),
+            source: source.take(),
+        };
         block.apply(cpu, Some(top), bottom, cols, work);
     }
     Ok(())

@@ -41,7 +41,14 @@ impl Kind {
     /// The kind with this name, or `None`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Kind> {
-        let all = [Kind::Full, Kind::Unit, Kind::Upper, Kind::Lower, Kind::Tfac, Kind::Index];
+        let all = [
+            Kind::Full,
+            Kind::Unit,
+            Kind::Upper,
+            Kind::Lower,
+            Kind::Tfac,
+            Kind::Index,
+        ];
         all.into_iter().find(|kind| kind.name() == name)
     }
 }
@@ -72,37 +79,61 @@ impl Shape {
     /// `rows` x `cols`, dense.
     #[must_use]
     pub const fn full(rows: u32, cols: u32) -> Shape {
-        Shape { kind: Kind::Full, rows, cols }
+        Shape {
+            kind: Kind::Full,
+            rows,
+            cols,
+        }
     }
 
     /// Unit lower trapezoid, `cols <= rows`.
     #[must_use]
     pub const fn unit(rows: u32, cols: u32) -> Shape {
-        Shape { kind: Kind::Unit, rows, cols }
+        Shape {
+            kind: Kind::Unit,
+            rows,
+            cols,
+        }
     }
 
     /// Upper trapezoid.
     #[must_use]
     pub const fn upper(rows: u32, cols: u32) -> Shape {
-        Shape { kind: Kind::Upper, rows, cols }
+        Shape {
+            kind: Kind::Upper,
+            rows,
+            cols,
+        }
     }
 
     /// Lower trapezoid.
     #[must_use]
     pub const fn lower(rows: u32, cols: u32) -> Shape {
-        Shape { kind: Kind::Lower, rows, cols }
+        Shape {
+            kind: Kind::Lower,
+            rows,
+            cols,
+        }
     }
 
     /// Compact WY factors of `reflectors` reflectors in groups of `ib`.
     #[must_use]
     pub const fn tfac(reflectors: u32, ib: u32) -> Shape {
-        Shape { kind: Kind::Tfac, rows: reflectors, cols: ib }
+        Shape {
+            kind: Kind::Tfac,
+            rows: reflectors,
+            cols: ib,
+        }
     }
 
     /// `rows` indices.
     #[must_use]
     pub const fn index(rows: u32) -> Shape {
-        Shape { kind: Kind::Index, rows, cols: 1 }
+        Shape {
+            kind: Kind::Index,
+            rows,
+            cols: 1,
+        }
     }
 
     /// Number of 8-byte words stored.
@@ -134,7 +165,11 @@ impl Shape {
     #[must_use]
     pub fn dense(self) -> (usize, usize) {
         let (rows, cols) = (self.rows as usize, self.cols as usize);
-        if self.kind == Kind::Tfac { (rows.min(cols), rows) } else { (rows, cols) }
+        if self.kind == Kind::Tfac {
+            (rows.min(cols), rows)
+        } else {
+            (rows, cols)
+        }
     }
 
     /// Where the stored entries of dense column `j` are.
@@ -142,11 +177,31 @@ impl Shape {
         let rows = self.rows as usize;
         let offset = self.offset(j);
         match self.kind {
-            Kind::Full | Kind::Index => Span { row: 0, len: rows, offset },
-            Kind::Unit => Span { row: j + 1, len: rows.saturating_sub(j + 1), offset },
-            Kind::Upper => Span { row: 0, len: rows.min(j + 1), offset },
-            Kind::Lower => Span { row: j, len: rows.saturating_sub(j), offset },
-            Kind::Tfac => Span { row: 0, len: j % self.cols as usize + 1, offset },
+            Kind::Full | Kind::Index => Span {
+                row: 0,
+                len: rows,
+                offset,
+            },
+            Kind::Unit => Span {
+                row: j + 1,
+                len: rows.saturating_sub(j + 1),
+                offset,
+            },
+            Kind::Upper => Span {
+                row: 0,
+                len: rows.min(j + 1),
+                offset,
+            },
+            Kind::Lower => Span {
+                row: j,
+                len: rows.saturating_sub(j),
+                offset,
+            },
+            Kind::Tfac => Span {
+                row: 0,
+                len: j % self.cols as usize + 1,
+                offset,
+            },
         }
     }
 
@@ -204,7 +259,11 @@ impl<'a> TileRef<'a> {
     /// When `data` has not [`Shape::words`] words.
     #[must_use]
     pub fn new(shape: Shape, data: &'a [f64]) -> TileRef<'a> {
-        assert_eq!(data.len(), shape.words(), "a {shape} tile has the words of its shape");
+        assert_eq!(
+            data.len(),
+            shape.words(),
+            "a {shape} tile has the words of its shape"
+        );
         TileRef { shape, data }
     }
 
@@ -253,7 +312,11 @@ impl<'a> TileMut<'a> {
     /// When `data` has not [`Shape::words`] words.
     #[must_use]
     pub fn new(shape: Shape, data: &'a mut [f64]) -> TileMut<'a> {
-        assert_eq!(data.len(), shape.words(), "a {shape} tile has the words of its shape");
+        assert_eq!(
+            data.len(),
+            shape.words(),
+            "a {shape} tile has the words of its shape"
+        );
         TileMut { shape, data }
     }
 
@@ -267,7 +330,8 @@ impl<'a> TileMut<'a> {
         for j in 0..cols {
             let span = self.shape.span(j);
             let from = j * ld + span.row.min(ld);
-            self.data[span.offset..span.offset + span.len].copy_from_slice(&dense[from..from + span.len]);
+            self.data[span.offset..span.offset + span.len]
+                .copy_from_slice(&dense[from..from + span.len]);
         }
     }
 }

@@ -340,9 +340,15 @@ impl RunStore {
     }
 }
 
-/// Removes a temporary store's folder.
+/// Removes a temporary store's folder, also while others still write into it: under another name
+/// nobody finds it any more.
 pub(crate) fn remove_store(folder: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(folder)
+    let removed = || {
+        let gone = folder.with_extension(format!("{}.gone", std::process::id()));
+        std::fs::rename(folder, &gone)?;
+        std::fs::remove_dir_all(&gone)
+    };
+    if let Err(error) = removed()
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(folder = %folder.display(), %error, "cannot be removed");

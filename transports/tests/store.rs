@@ -170,6 +170,21 @@ fn a_folder_that_cannot_be_written_is_refused_by_name() {
 }
 
 #[test]
+fn a_store_that_was_removed_stays_removed() {
+    let folder = Folder::new("removed");
+    let root = folder.0.join("store");
+    let store = BlockStore::File(FileStore::open(&root).unwrap());
+    FileStore::join(&root).unwrap();
+    fs::remove_dir_all(&root).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let put = runtime.block_on(store.put(&key(1, 1, &[1]), &Block::from_bytes(&[1; 8])));
+    assert!(put.is_err(), "a block was put into a store that is gone");
+    let joined = FileStore::join(&root).unwrap_err();
+    assert!(matches!(joined, StoreError::Unusable { .. }), "{joined:?}");
+    assert!(!root.exists());
+}
+
+#[test]
 fn what_a_killed_writer_left_is_no_block_and_goes_with_the_run() {
     let folder = Folder::new("left");
     let runtime = tokio::runtime::Builder::new_current_thread()

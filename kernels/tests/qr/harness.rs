@@ -1,6 +1,8 @@
 //! Runs kernels on owned tiles and computes residuals in dense arithmetic.
 
-use peerwren_kernels::{KernelError, KernelSet, Kind, Shape, TaskShapes, TaskTiles, TileMut, TileRef};
+use peerwren_kernels::{
+    KernelError, KernelSet, Kind, Shape, TaskShapes, TaskTiles, TileMut, TileRef,
+};
 
 /// A tile with its words.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,11 +13,17 @@ pub(crate) struct Tile {
 
 impl Tile {
     pub(crate) fn new(shape: Shape, entry: impl FnMut(usize) -> f64) -> Tile {
-        Tile { shape, data: (0..shape.words()).map(entry).collect() }
+        Tile {
+            shape,
+            data: (0..shape.words()).map(entry).collect(),
+        }
     }
 
     pub(crate) fn full(m: &Dense) -> Tile {
-        Tile { shape: Shape::full(m.rows as u32, m.cols as u32), data: m.data.clone() }
+        Tile {
+            shape: Shape::full(m.rows as u32, m.cols as u32),
+            data: m.data.clone(),
+        }
     }
 
     /// The stored part of a dense matrix.
@@ -44,8 +52,14 @@ pub(crate) struct Dense {
 }
 
 impl Dense {
-    pub(crate) fn new(rows: usize, cols: usize, mut entry: impl FnMut(usize, usize) -> f64) -> Dense {
-        let data = (0..rows * cols).map(|at| entry(at % rows, at / rows)).collect();
+    pub(crate) fn new(
+        rows: usize,
+        cols: usize,
+        mut entry: impl FnMut(usize, usize) -> f64,
+    ) -> Dense {
+        let data = (0..rows * cols)
+            .map(|at| entry(at % rows, at / rows))
+            .collect();
         Dense { rows, cols, data }
     }
 
@@ -58,7 +72,13 @@ impl Dense {
     }
 
     pub(crate) fn stack(&self, below: &Dense) -> Dense {
-        let entry = |i, j| if i < self.rows { self.at(i, j) } else { below.at(i - self.rows, j) };
+        let entry = |i, j| {
+            if i < self.rows {
+                self.at(i, j)
+            } else {
+                below.at(i - self.rows, j)
+            }
+        };
         Dense::new(self.rows + below.rows, self.cols, entry)
     }
 
@@ -67,13 +87,28 @@ impl Dense {
     }
 
     pub(crate) fn amax(&self) -> f64 {
-        self.data.iter().fold(0.0, |max, x| if x.is_nan() { f64::INFINITY } else { max.max(x.abs()) })
+        self.data.iter().fold(0.0, |max, x| {
+            if x.is_nan() {
+                f64::INFINITY
+            } else {
+                max.max(x.abs())
+            }
+        })
     }
 
     /// Largest column sum.
     pub(crate) fn norm(&self) -> f64 {
-        let sums = self.data.chunks(self.rows).map(|c| c.iter().map(|x| x.abs()).sum::<f64>());
-        sums.fold(0.0, |max, x| if x.is_nan() { f64::INFINITY } else { max.max(x) })
+        let sums = self
+            .data
+            .chunks(self.rows)
+            .map(|c| c.iter().map(|x| x.abs()).sum::<f64>());
+        sums.fold(0.0, |max, x| {
+            if x.is_nan() {
+                f64::INFINITY
+            } else {
+                max.max(x)
+            }
+        })
     }
 
     pub(crate) fn times(&self, other: &Dense) -> Dense {
@@ -98,7 +133,13 @@ impl Dense {
 
     /// Divided by `scale`; zeros where that is zero.
     pub(crate) fn scaled(&self, scale: f64) -> Dense {
-        Dense::new(self.rows, self.cols, |i, j| if scale == 0.0 { 0.0 } else { self.at(i, j) / scale })
+        Dense::new(self.rows, self.cols, |i, j| {
+            if scale == 0.0 {
+                0.0
+            } else {
+                self.at(i, j) / scale
+            }
+        })
     }
 }
 
@@ -112,7 +153,11 @@ pub(crate) fn residual(a: &Dense, q: &Dense, r: &Dense) -> f64 {
     let (a, r) = (a.scaled(scale), r.scaled(scale));
     let error = a.minus(&q.times(&r)).norm();
     let eps = EPS.max(f64::from_bits(1) / scale);
-    if error == 0.0 { 0.0 } else { error / (a.rows.max(a.cols) as f64 * eps * a.norm()) }
+    if error == 0.0 {
+        0.0
+    } else {
+        error / (a.rows.max(a.cols) as f64 * eps * a.norm())
+    }
 }
 
 /// |I - Q'Q| / (m eps).
@@ -130,7 +175,10 @@ pub(crate) struct Poison {
 }
 
 pub(crate) fn run(name: &str, inputs: &[&Tile], outputs: &[Shape]) -> Vec<Tile> {
-    let poison = Poison { value: f64::NAN, offset: 0 };
+    let poison = Poison {
+        value: f64::NAN,
+        offset: 0,
+    };
     try_run(name, inputs, outputs, poison).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -141,27 +189,48 @@ pub(crate) fn try_run(
     poison: Poison,
 ) -> Result<Vec<Tile>, KernelError> {
     let kernels = KernelSet::standard();
-    let op = kernels.get(name).unwrap_or_else(|| panic!("no kernel {name}"));
+    let op = kernels
+        .get(name)
+        .unwrap_or_else(|| panic!("no kernel {name}"));
     let input_shapes: Vec<_> = inputs.iter().map(|tile| Some(tile.shape)).collect();
     let output_shapes: Vec<_> = outputs.iter().copied().map(Some).collect();
-    let shapes = TaskShapes { inputs: &input_shapes, outputs: &output_shapes };
+    let shapes = TaskShapes {
+        inputs: &input_shapes,
+        outputs: &output_shapes,
+    };
     op.check(&shapes).unwrap_or_else(|error| panic!("{error}"));
     let Poison { value, offset } = poison;
-    let copies: Vec<Vec<f64>> = inputs.iter().map(|tile| [vec![value; offset], tile.data.clone()].concat()).collect();
-    let mut results: Vec<Vec<f64>> = outputs.iter().map(|shape| vec![value; offset + shape.words()]).collect();
+    let copies: Vec<Vec<f64>> = inputs
+        .iter()
+        .map(|tile| [vec![value; offset], tile.data.clone()].concat())
+        .collect();
+    let mut results: Vec<Vec<f64>> = outputs
+        .iter()
+        .map(|shape| vec![value; offset + shape.words()])
+        .collect();
     let mut scratch = vec![value; offset + op.scratch_words(&shapes)];
-    let refs: Vec<_> =
-        inputs.iter().zip(&copies).map(|(tile, copy)| Some(TileRef::new(tile.shape, &copy[offset..]))).collect();
+    let refs: Vec<_> = inputs
+        .iter()
+        .zip(&copies)
+        .map(|(tile, copy)| Some(TileRef::new(tile.shape, &copy[offset..])))
+        .collect();
     let mut muts: Vec<_> = outputs
         .iter()
         .zip(&mut results)
         .map(|(shape, data)| Some(TileMut::new(*shape, &mut data[offset..])))
         .collect();
-    op.run(&mut TaskTiles { inputs: &refs, outputs: &mut muts, scratch: &mut scratch[offset..] })?;
+    op.run(&mut TaskTiles {
+        inputs: &refs,
+        outputs: &mut muts,
+        scratch: &mut scratch[offset..],
+    })?;
     Ok(outputs
         .iter()
         .zip(results)
-        .map(|(shape, data)| Tile { shape: *shape, data: data[offset..].to_vec() })
+        .map(|(shape, data)| Tile {
+            shape: *shape,
+            data: data[offset..].to_vec(),
+        })
         .collect())
 }
 
@@ -171,7 +240,10 @@ pub(crate) struct Random(pub(crate) u64);
 impl Random {
     /// Uniform in [-1, 1).
     pub(crate) fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
     }
 }
@@ -230,7 +302,9 @@ impl Flavour {
             Flavour::Tiny => random.next() * 1e-300,
             Flavour::Subnormal => random.next() * 1e-310,
             Flavour::Huge => random.next() * 1e300,
-            Flavour::Wild => random.next() * 10_f64.powi([300, -300, 150, -150, 0, -160, 120][(i * 3 + j) % 7]),
+            Flavour::Wild => {
+                random.next() * 10_f64.powi([300, -300, 150, -150, 0, -160, 120][(i * 3 + j) % 7])
+            }
             Flavour::Ones => 1.0,
             Flavour::Identity => f64::from(i == j),
         })

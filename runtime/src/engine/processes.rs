@@ -214,7 +214,7 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
     let joining = Joining {
         coordinator: ticket.coordinator.parse().map_err(|_| "the ticket's address is none".to_owned())?,
         identity: NodeIdentity::from_pem(&ticket.identity_pem).map_err(|error| said(&error))?,
-        store: BlockStore::File(FileStore::open(&store_folder).map_err(|error| said(&error))?),
+        store: BlockStore::File(FileStore::join(&store_folder).map_err(|error| said(&error))?),
         kernels,
         block_bytes_max: usize::try_from(ticket.block_bytes_max).unwrap_or(usize::MAX),
     };

@@ -42,9 +42,20 @@ impl FileStore {
     /// Opens the folder as a store, making it if need be, and checks that it can be written.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
+        // Blocks are the user's data: a folder that is made here is the user's alone.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&root);
+        Self::probed(root, made)
+    }
+
+    /// Opens a folder that another process has opened as a store. Never makes it: a store that was
+    /// removed since is not to come back.
+    pub fn join(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::probed(root.into(), Ok(()))
+    }
+
+    fn probed(root: PathBuf, made: io::Result<()>) -> Result<Self, StoreError> {
         let probe = || {
-            // Blocks are the user's data: a folder that is made here is the user's alone.
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
+            made?;
             let path = temporary_in(&root);
             let written = File::create_new(&path).and_then(|mut file| file.write_all(b"probe"));
             // Removed also where writing failed.
@@ -190,7 +201,7 @@ impl Inner {
         let write = || {
             let mut file = match create() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(folder)?;
+                    self.make(folder)?;
                     create()?
                 }
                 created => created?,
@@ -204,6 +215,21 @@ impl Inner {
             let _ = fs::remove_file(&temporary);
             self.failed(path, source)
         })
+    }
+
+    /// Makes a folder below the root, never the root itself: a store that is removed while somebody
+    /// writes stays removed.
+    fn make(&self, folder: &Path) -> io::Result<()> {
+        let Ok(below) = folder.strip_prefix(&self.root) else { return Ok(()) };
+        let mut at = self.root.clone();
+        for part in below {
+            at.push(part);
+            match fs::create_dir(&at) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn failed(&self, path: &Path, source: io::Error) -> StoreError {
