@@ -155,7 +155,7 @@ impl Run {
         board: Arc<Mutex<Board>>,
         collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError>,
     ) -> Result<(Outcome, T), RunError> {
-        let store = RunStore::open(&self.options.store, self.spec.run).await?;
+        let store = RunStore::open(&self.options.store, self.spec.run)?;
         let outcome = tokio::select! {
             outcome = self.coordinate(&plan, board, &store) => outcome,
             () = self.interrupt.wait() => Err(RunError::Interrupted),
@@ -310,7 +310,7 @@ struct RunStore {
 }
 
 impl RunStore {
-    async fn open(choice: &StoreChoice, run: u64) -> Result<Self, RunError> {
+    fn open(choice: &StoreChoice, run: u64) -> Result<Self, RunError> {
         let (folder, is_temporary) = match choice {
             StoreChoice::Memory => {
                 let free = MachineFacts::read().memory_available_bytes;

@@ -11,6 +11,9 @@ use peerwren_transports::block::{Block, BlockBuf};
 
 use super::clock::Clock;
 
+/// Niceness of compute threads.
+const COMPUTE_NICE: i32 = 5;
+
 /// A kernel and what it reads.
 pub(crate) struct Job {
     pub(crate) kernel: KernelOp,
@@ -42,6 +45,7 @@ impl ComputePool {
             .map(|i| {
                 let queue = Arc::clone(&queue);
                 std::thread::Builder::new().name(format!("compute-{i}")).spawn(move || {
+                    yield_to_io();
                     let mut scratch = Vec::new();
                     loop {
                         let job = match queue.lock() {
@@ -74,6 +78,13 @@ impl Drop for ComputePool {
             let _ = thread.join();
         }
     }
+}
+
+/// Lowers this thread's priority, so that the threads that move blocks run as soon as they wake
+/// wherever there are more busy threads than cores.
+fn yield_to_io() {
+    // Only the order of threads depends on it: where it is refused, all works as before.
+    let _ = rustix::process::setpriority_process(None, COMPUTE_NICE);
 }
 
 fn run(job: Job, scratch: &mut Vec<f64>) {

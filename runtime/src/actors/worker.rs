@@ -264,10 +264,10 @@ impl WorkerActor {
                 let expected = digest.map(|digest| Expected { len, digest });
                 let fetch = async move {
                     let id = NodeId::Worker(peer.0);
-                    match node.fetch(id, address, key, expected).await {
-                        Ok(block) => Ok(table.insert(copy, block)),
-                        Err(error) => Err(peer_failure(&key, peer, &error)),
-                    }
+                    let block = node.fetch(id, address, key, expected).await;
+                    let block = block.map_err(|error| peer_failure(&key, peer, &error))?;
+                    table.insert(copy, block);
+                    Ok(())
                 };
                 self.then(ctx, fetch, move |result| Came(copy, result));
             }
@@ -276,7 +276,8 @@ impl WorkerActor {
                 let fetch = async move {
                     match store.get(&key, len).await {
                         Ok(Some(block)) if digest.is_none_or(|d| block.digest() == d) => {
-                            Ok(table.insert(copy, block))
+                            table.insert(copy, block);
+                            Ok(())
                         }
                         Ok(Some(_)) => {
                             tracing::warn!(%key, "the store has other bytes than were made");
@@ -297,7 +298,10 @@ impl WorkerActor {
                 Ok(read) => {
                     let fetch = async move {
                         match tokio::task::spawn_blocking(read).await {
-                            Ok(Ok(block)) => Ok(table.insert(copy, block)),
+                            Ok(Ok(block)) => {
+                                table.insert(copy, block);
+                                Ok(())
+                            }
                             Ok(Err(error)) => Err(FetchFailure::Fatal(error)),
                             Err(error) => Err(FetchFailure::Fatal(error.to_string())),
                         }
