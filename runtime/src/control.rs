@@ -1,6 +1,9 @@
 //! The messages between a coordinator and its workers. Data only: what they mean is decided in
 //! [`crate::machine`], what carries them in `peerwren_transports`.
-#![allow(missing_docs, reason = "the archived variants that rkyv derives cannot be documented")]
+#![allow(
+    missing_docs,
+    reason = "the archived variants that rkyv derives cannot be documented"
+)]
 
 use std::fmt;
 
@@ -41,6 +44,11 @@ pub enum ToWorker {
     },
     /// Blocks that no unfinished task reads.
     Dead {
+        /// Their keys.
+        keys: Vec<BlockKey>,
+    },
+    /// Blocks to put into the store, since whoever made them is gone.
+    Store {
         /// Their keys.
         keys: Vec<BlockKey>,
     },
@@ -264,12 +272,12 @@ pub struct MessageError(String);
 pub fn encode<M>(message: &M) -> Vec<u8>
 where
     M: for<'a> Serialize<
-            rkyv::api::high::HighSerializer<
-                rkyv::util::AlignedVec,
-                rkyv::ser::allocator::ArenaHandle<'a>,
-                rkyv::rancor::Error,
-            >,
+        rkyv::api::high::HighSerializer<
+            rkyv::util::AlignedVec,
+            rkyv::ser::allocator::ArenaHandle<'a>,
+            rkyv::rancor::Error,
         >,
+    >,
 {
     rkyv::to_bytes::<rkyv::rancor::Error>(message)
         .expect("messages hold plain data, which always serialises")

@@ -192,7 +192,12 @@ impl Plan {
         let need = self.largest.0.saturating_mul(u64::from(cores));
         if need > memory {
             let kernel = self.largest.1.clone();
-            return Err(PlanError::Memory { cores, need, kernel, memory });
+            return Err(PlanError::Memory {
+                cores,
+                need,
+                kernel,
+                memory,
+            });
         }
         Ok(())
     }
@@ -205,8 +210,13 @@ impl Plan {
 
     /// Name and version of each kernel that the plan's programs name.
     pub fn kernels_used(&self) -> impl Iterator<Item = (&str, u32)> {
-        let used: BTreeSet<&str> = self.phases.iter().flat_map(|p| p.bound.kernel_counts().into_keys()).collect();
-        used.into_iter().filter_map(|name| Some((name, self.kernels.get(name)?.version())))
+        let used: BTreeSet<&str> = self
+            .phases
+            .iter()
+            .flat_map(|p| p.bound.kernel_counts().into_keys())
+            .collect();
+        used.into_iter()
+            .filter_map(|name| Some((name, self.kernels.get(name)?.version())))
     }
 
     /// The largest block of the plan.
@@ -242,7 +252,11 @@ impl Plan {
     /// The tasks of a phase that read only what is there before it starts.
     #[must_use]
     pub fn starters(&self, phase: usize) -> Vec<TaskId> {
-        self.phases[phase].bound.starters().map(|task| id_of(phase, task)).collect()
+        self.phases[phase]
+            .bound
+            .starters()
+            .map(|task| id_of(phase, task))
+            .collect()
     }
 
     /// The blocks of a phase that are to be kept.
@@ -254,7 +268,9 @@ impl Plan {
     #[must_use]
     pub fn output(&self, phase: usize, name: &str) -> Vec<(Indices, BlockKey)> {
         let bound = &self.phases[phase].bound;
-        let Some(number) = output_number(bound, name) else { return Vec::new() };
+        let Some(number) = output_number(bound, name) else {
+            return Vec::new();
+        };
         bound
             .results()
             .filter(|result| result.output == number)
@@ -287,7 +303,10 @@ impl Plan {
     pub fn input_slots(&self, task: &TaskId) -> Vec<Option<BlockKey>> {
         let (phase, task) = self.of(task);
         let slots = self.phases[phase].bound.inputs(task).expect(CHECKED);
-        slots.iter().map(|tile| tile.map(|tile| self.key(phase, tile))).collect()
+        slots
+            .iter()
+            .map(|tile| tile.map(|tile| self.key(phase, tile)))
+            .collect()
     }
 
     /// The blocks that a task writes.
@@ -301,7 +320,10 @@ impl Plan {
     pub fn output_slots(&self, task: &TaskId) -> Vec<Option<BlockKey>> {
         let (phase, task) = self.of(task);
         let slots = self.phases[phase].bound.outputs(task).expect(CHECKED);
-        slots.iter().map(|tile| tile.map(|tile| self.key(phase, tile))).collect()
+        slots
+            .iter()
+            .map(|tile| tile.map(|tile| self.key(phase, tile)))
+            .collect()
     }
 
     /// The task that writes a block; none for an input.
@@ -320,12 +342,16 @@ impl Plan {
         out.extend(tasks.drain(..).map(|task| id_of(home, task)));
         for (number, later) in self.phases.iter().enumerate().skip(home + 1) {
             for (family, from) in &later.spec.inputs {
-                let InputFrom::Phase(phase, name) = from else { continue };
+                let InputFrom::Phase(phase, name) = from else {
+                    continue;
+                };
                 if usize::from(*phase) != home {
                     continue;
                 }
                 for at in self.seen_as(home, name, tile) {
-                    let Some(alias) = resolve(&later.bound, family, at) else { continue };
+                    let Some(alias) = resolve(&later.bound, family, at) else {
+                        continue;
+                    };
                     later.bound.readers(alias, &mut tasks);
                     out.extend(tasks.drain(..).map(|task| id_of(number, task)));
                 }
@@ -354,9 +380,7 @@ impl Plan {
         let Family::Source(source, nb) = &self.families[usize::from(key.matrix)] else {
             return None;
         };
-        let first = |place| {
-            Some(u64::try_from(key.indices.get(place)?).ok()? * u64::from(*nb))
-        };
+        let first = |place| Some(u64::try_from(key.indices.get(place)?).ok()? * u64::from(*nb));
         Some((source, first(0)?, first(1)?))
     }
 
@@ -404,10 +428,17 @@ impl Plan {
     pub fn facts(&self, task: &TaskId) -> TaskFacts {
         let inputs = self.shapes(&self.input_slots(task));
         let outputs = self.shapes(&self.output_slots(task));
-        let shapes = TaskShapes { inputs: &inputs, outputs: &outputs };
+        let shapes = TaskShapes {
+            inputs: &inputs,
+            outputs: &outputs,
+        };
         let kernel = self.kernels.get(self.kernel(task)).expect(CHECKED);
         TaskFacts {
-            output_bytes: outputs.iter().flatten().map(|shape| shape.bytes() as u64).sum(),
+            output_bytes: outputs
+                .iter()
+                .flatten()
+                .map(|shape| shape.bytes() as u64)
+                .sum(),
             scratch_bytes: kernel.scratch_words(&shapes) as u64 * 8,
             flops: kernel.flops(&shapes),
         }
@@ -416,7 +447,10 @@ impl Plan {
     /// The shapes of a task's arguments or results.
     #[must_use]
     pub fn shapes(&self, slots: &[Option<BlockKey>]) -> Vec<Option<Shape>> {
-        slots.iter().map(|key| key.map(|key| self.shape(&key))).collect()
+        slots
+            .iter()
+            .map(|key| key.map(|key| self.shape(&key)))
+            .collect()
     }
 
     // ---- building
@@ -438,10 +472,15 @@ impl Plan {
                         return Err(PlanError::Input {
                             file: spec.file.clone(),
                             family: name.to_owned(),
-                            problem: format!("is bound to phase {phase}, which does not come before"),
+                            problem: format!(
+                                "is bound to phase {phase}, which does not come before"
+                            ),
                         });
                     }
-                    Family::Link { phase, name: link.clone() }
+                    Family::Link {
+                        phase,
+                        name: link.clone(),
+                    }
                 }
             };
             if matches!(family, Family::Made) && is_input {
@@ -480,8 +519,14 @@ impl Plan {
         }
         let mut by_tile: HashMap<Tile, Vec<Indices>> = HashMap::new();
         let mut by_index = HashMap::new();
-        let Some(number) = output_number(&phase.bound, name) else { return };
-        for result in phase.bound.results().filter(|result| result.output == number) {
+        let Some(number) = output_number(&phase.bound, name) else {
+            return;
+        };
+        for result in phase
+            .bound
+            .results()
+            .filter(|result| result.output == number)
+        {
             by_tile.entry(result.tile).or_default().push(result.at);
             by_index.insert(result.at, result.tile);
         }
@@ -515,7 +560,11 @@ impl Plan {
             let Some(kernel) = self.kernels.get(name) else {
                 let known: Vec<_> = self.kernels.iter().map(|op| op.name().to_owned()).collect();
                 let (kernel, known) = (name.to_owned(), known.join(", "));
-                return Err(PlanError::NoKernel { file, kernel, known });
+                return Err(PlanError::NoKernel {
+                    file,
+                    kernel,
+                    known,
+                });
             };
             let bound = &self.phases[number].bound;
             for slots in [bound.inputs(task), bound.outputs(task)] {
@@ -526,17 +575,25 @@ impl Plan {
             let id = id_of(number, task);
             let (inputs, outputs) = (self.input_slots(&id), self.output_slots(&id));
             let (inputs, outputs) = (self.shapes(&inputs), self.shapes(&outputs));
-            let shapes = TaskShapes { inputs: &inputs, outputs: &outputs };
-            kernel.check(&shapes).map_err(|error| PlanError::Signature {
-                file: file.clone(),
-                kernel: name.to_owned(),
-                at: task.at.to_string(),
-                error: error.to_string(),
-            })?;
-            let blocks = inputs.iter().chain(&outputs).flatten().map(|shape| shape.bytes() as u64);
+            let shapes = TaskShapes {
+                inputs: &inputs,
+                outputs: &outputs,
+            };
+            kernel
+                .check(&shapes)
+                .map_err(|error| PlanError::Signature {
+                    file: file.clone(),
+                    kernel: name.to_owned(),
+                    at: task.at.to_string(),
+                    error: error.to_string(),
+                })?;
+            let blocks = inputs
+                .iter()
+                .chain(&outputs)
+                .flatten()
+                .map(|shape| shape.bytes() as u64);
             block_bytes_max = blocks.clone().fold(block_bytes_max, u64::max);
-            let need = blocks.sum::<u64>()
-                + kernel.scratch_words(&shapes) as u64 * 8;
+            let need = blocks.sum::<u64>() + kernel.scratch_words(&shapes) as u64 * 8;
             if need > largest.0 {
                 largest = (need, name.to_owned());
             }
@@ -562,7 +619,13 @@ impl Plan {
     // ---- names
 
     fn of(&self, task: &TaskId) -> (usize, Task) {
-        (usize::from(task.phase), Task { stmt: task.stmt, at: task.at })
+        (
+            usize::from(task.phase),
+            Task {
+                stmt: task.stmt,
+                at: task.at,
+            },
+        )
     }
 
     /// The block behind a tile of a phase: that of an earlier phase where the family is a link.
@@ -572,8 +635,16 @@ impl Plan {
 
     fn find_key(&self, phase: usize, tile: Tile) -> Option<BlockKey> {
         let matrix = self.phases[phase].base + tile.family;
-        let Family::Link { phase: earlier, name } = &self.families[usize::from(matrix)] else {
-            return Some(BlockKey { run: self.run, matrix, indices: tile.at });
+        let Family::Link {
+            phase: earlier,
+            name,
+        } = &self.families[usize::from(matrix)]
+        else {
+            return Some(BlockKey {
+                run: self.run,
+                matrix,
+                indices: tile.at,
+            });
         };
         let target = &self.phases[*earlier];
         let tile = match target.outputs.get(name) {
@@ -584,9 +655,17 @@ impl Plan {
     }
 
     fn tile(&self, key: &BlockKey) -> (usize, Tile) {
-        let after = self.phases.partition_point(|phase| phase.base <= key.matrix);
+        let after = self
+            .phases
+            .partition_point(|phase| phase.base <= key.matrix);
         let phase = after - 1;
-        (phase, Tile { family: key.matrix - self.phases[phase].base, at: key.indices })
+        (
+            phase,
+            Tile {
+                family: key.matrix - self.phases[phase].base,
+                at: key.indices,
+            },
+        )
     }
 
     /// The indices under which a later phase, bound to `name`, sees a tile.
@@ -605,16 +684,27 @@ const CHECKED: &str = "the plan was checked when it was made";
 
 fn id_of(phase: usize, task: Task) -> TaskId {
     let phase = u8::try_from(phase).expect("a plan has a few phases");
-    TaskId { phase, stmt: task.stmt, at: task.at }
+    TaskId {
+        phase,
+        stmt: task.stmt,
+        at: task.at,
+    }
 }
 
 fn output_number(bound: &Bound, name: &str) -> Option<u16> {
-    let at = bound.output_names().iter().position(|output| output == name)?;
+    let at = bound
+        .output_names()
+        .iter()
+        .position(|output| output == name)?;
     u16::try_from(at).ok()
 }
 
 fn resolve(bound: &Bound, family: &str, at: Indices) -> Option<Tile> {
-    let at: Vec<i64> = at.as_slice().iter().map(|&index| i64::from(index)).collect();
+    let at: Vec<i64> = at
+        .as_slice()
+        .iter()
+        .map(|&index| i64::from(index))
+        .collect();
     bound.resolve(bound.family(family)?, &at)
 }
 

@@ -102,7 +102,10 @@ pub(crate) struct Results<'a> {
 
 impl Results<'_> {
     /// One durable block.
-    pub(crate) async fn block(&self, key: &peerwren_transports::block::BlockKey) -> Result<Block, RunError> {
+    pub(crate) async fn block(
+        &self,
+        key: &peerwren_transports::block::BlockKey,
+    ) -> Result<Block, RunError> {
         let block = self.store.get(key, self.plan.shape(key).bytes()).await;
         let block = block.map_err(|error| RunError::Failed(error.to_string()))?;
         block.ok_or_else(|| RunError::Failed(format!("result {key} is not in the store any more")))
@@ -121,14 +124,22 @@ impl Run {
         let board = Arc::new(Mutex::new(Board::default()));
         let (done, result) = std_mpsc::channel();
         let (shown, shown_plan) = (Arc::clone(&board), Arc::clone(&plan));
-        let thread = std::thread::Builder::new().name("peerwren-run".to_owned()).spawn(move || {
-            let system = actix::System::with_tokio_rt(runtime);
-            // The receiver waits until this thread ends.
-            let _ = done.send(system.block_on(self.drive(plan, board, collect)));
-        });
-        let thread = thread.map_err(|error| RunError::Failed(format!("cannot start a thread: {error}")))?;
+        let thread = std::thread::Builder::new()
+            .name("peerwren-run".to_owned())
+            .spawn(move || {
+                let system = actix::System::with_tokio_rt(runtime);
+                // The receiver waits until this thread ends.
+                let _ = done.send(system.block_on(self.drive(plan, board, collect)));
+            });
+        let thread =
+            thread.map_err(|error| RunError::Failed(format!("cannot start a thread: {error}")))?;
         let clock = Clock::start();
-        let mut follower = Follower { plan: shown_plan, phase: None, began: clock, before: Board::default() };
+        let mut follower = Follower {
+            plan: shown_plan,
+            phase: None,
+            began: clock,
+            before: Board::default(),
+        };
         let outcome = loop {
             match result.recv_timeout(PROGRESS_EVERY) {
                 Ok(outcome) => break Some(outcome),
@@ -144,7 +155,8 @@ impl Run {
         match (outcome, joined) {
             (Some(outcome), Ok(())) => outcome,
             _ => Err(RunError::Failed(
-                "the run's thread panicked, which is a defect of peerwren; see the lines above".to_owned(),
+                "the run's thread panicked, which is a defect of peerwren; see the lines above"
+                    .to_owned(),
             )),
         }
     }
@@ -162,7 +174,10 @@ impl Run {
         };
         let collected = match outcome {
             Ok(outcome) => {
-                let results = Results { store: &store.store, plan: &plan };
+                let results = Results {
+                    store: &store.store,
+                    plan: &plan,
+                };
                 tokio::select! {
                     collected = collect(results) => collected.map(|collected| (outcome, collected)),
                     () = self.interrupt.wait() => Err(RunError::Interrupted),
@@ -184,12 +199,15 @@ impl Run {
         let clock = Clock::start();
         let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
         let authority = Authority::new(self.spec.run, clock::wall()).map_err(|e| failed(&e))?;
-        let identity = authority.issue(NodeId::Coordinator, clock::wall()).map_err(|e| failed(&e))?;
+        let identity = authority
+            .issue(NodeId::Coordinator, clock::wall())
+            .map_err(|e| failed(&e))?;
         let block_bytes_max = usize::try_from(plan.block_bytes_max()).unwrap_or(usize::MAX);
         // Replacements connect while the lost ones' connections are still timing out.
         let limits = limits(block_bytes_max, 2 * self.options.workers as usize + 16);
         let here = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
-        let (node, incoming) = Node::bind(&identity, here, Arc::new(NoBlocks), limits).map_err(|e| failed(&e))?;
+        let (node, incoming) =
+            Node::bind(&identity, here, Arc::new(NoBlocks), limits).map_err(|e| failed(&e))?;
         let engine = self.engine(&node, store, block_bytes_max)?;
         let provisioner = Provisioner::new(authority, engine).start();
         let (events, mut happened) = mpsc::unbounded_channel();
@@ -238,7 +256,12 @@ impl Run {
         outcome
     }
 
-    fn engine(&self, node: &Node, store: &RunStore, block_bytes_max: usize) -> Result<Engine, RunError> {
+    fn engine(
+        &self,
+        node: &Node,
+        store: &RunStore,
+        block_bytes_max: usize,
+    ) -> Result<Engine, RunError> {
         let coordinator = node.local_addr();
         match self.options.engine {
             EngineKind::Threads => {
@@ -255,7 +278,9 @@ impl Run {
             EngineKind::Processes => {
                 let executable = worker_executable().map_err(RunError::Usage)?;
                 let folder = store.folder.clone().ok_or_else(|| {
-                    RunError::Usage("engine processes needs a store that processes share".to_owned())
+                    RunError::Usage(
+                        "engine processes needs a store that processes share".to_owned(),
+                    )
                 })?;
                 Ok(Engine::Processes(Processes::new(
                     executable,
@@ -290,7 +315,9 @@ async fn follow(happened: &mut mpsc::UnboundedReceiver<RunEvent>) -> Result<Outc
             RunEvent::Failed(reason) => return Err(RunError::Failed(reason)),
         }
     }
-    Err(RunError::Failed("the coordinator ended without a word".to_owned()))
+    Err(RunError::Failed(
+        "the coordinator ended without a word".to_owned(),
+    ))
 }
 
 struct NoBlocks;
@@ -314,17 +341,30 @@ impl RunStore {
         let (folder, is_temporary) = match choice {
             StoreChoice::Memory => {
                 let free = MachineFacts::read().memory_available_bytes;
-                let store = BlockStore::Memory(MemoryStore::new(usize::try_from(free).unwrap_or(usize::MAX)));
-                return Ok(Self { store, folder: None, is_temporary: false, run });
+                let store = BlockStore::Memory(MemoryStore::new(
+                    usize::try_from(free).unwrap_or(usize::MAX),
+                ));
+                return Ok(Self {
+                    store,
+                    folder: None,
+                    is_temporary: false,
+                    run,
+                });
             }
             StoreChoice::Folder(folder) => (folder.clone(), false),
-            StoreChoice::Temporary => {
-                (std::env::temp_dir().join(format!("peerwren-{run:016x}")), true)
-            }
+            StoreChoice::Temporary => (
+                std::env::temp_dir().join(format!("peerwren-{run:016x}")),
+                true,
+            ),
         };
         let folder = std::path::absolute(&folder).unwrap_or(folder);
         let store = FileStore::open(&folder).map_err(|error| RunError::Usage(error.to_string()))?;
-        Ok(Self { store: BlockStore::File(store), folder: Some(folder), is_temporary, run })
+        Ok(Self {
+            store: BlockStore::File(store),
+            folder: Some(folder),
+            is_temporary,
+            run,
+        })
     }
 
     /// Removes the run's blocks, and the folder if it was made for the run.

@@ -176,7 +176,9 @@ fn a_store_that_was_removed_stays_removed() {
     let store = BlockStore::File(FileStore::open(&root).unwrap());
     FileStore::join(&root).unwrap();
     fs::remove_dir_all(&root).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let put = runtime.block_on(store.put(&key(1, 1, &[1]), &Block::from_bytes(&[1; 8])));
     assert!(put.is_err(), "a block was put into a store that is gone");
     let joined = FileStore::join(&root).unwrap_err();

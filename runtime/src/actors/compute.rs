@@ -44,21 +44,26 @@ impl ComputePool {
         let threads = (0..cores.get())
             .map(|i| {
                 let queue = Arc::clone(&queue);
-                std::thread::Builder::new().name(format!("compute-{i}")).spawn(move || {
-                    yield_to_io();
-                    let mut scratch = Vec::new();
-                    loop {
-                        let job = match queue.lock() {
-                            Ok(queue) => queue.recv(),
-                            Err(_) => return,
-                        };
-                        let Ok(job) = job else { return };
-                        run(job, &mut scratch);
-                    }
-                })
+                std::thread::Builder::new()
+                    .name(format!("compute-{i}"))
+                    .spawn(move || {
+                        yield_to_io();
+                        let mut scratch = Vec::new();
+                        loop {
+                            let job = match queue.lock() {
+                                Ok(queue) => queue.recv(),
+                                Err(_) => return,
+                            };
+                            let Ok(job) = job else { return };
+                            run(job, &mut scratch);
+                        }
+                    })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { jobs: Some(jobs), threads })
+        Ok(Self {
+            jobs: Some(jobs),
+            threads,
+        })
     }
 
     /// Queues a job.
@@ -88,21 +93,41 @@ fn yield_to_io() {
 }
 
 fn run(job: Job, scratch: &mut Vec<f64>) {
-    let shapes: Vec<_> = job.inputs.iter().map(|i| i.as_ref().map(|(shape, _)| *shape)).collect();
-    let words = job.kernel.scratch_words(&TaskShapes { inputs: &shapes, outputs: &job.outputs });
+    let shapes: Vec<_> = job
+        .inputs
+        .iter()
+        .map(|i| i.as_ref().map(|(shape, _)| *shape))
+        .collect();
+    let words = job.kernel.scratch_words(&TaskShapes {
+        inputs: &shapes,
+        outputs: &job.outputs,
+    });
     if scratch.len() < words {
         scratch.resize(words, 0.0);
     }
-    let mut buffers: Vec<_> =
-        job.outputs.iter().map(|s| s.map(|s| (s, BlockBuf::with_len(s.bytes())))).collect();
+    let mut buffers: Vec<_> = job
+        .outputs
+        .iter()
+        .map(|s| s.map(|s| (s, BlockBuf::with_len(s.bytes()))))
+        .collect();
     let inputs: Vec<_> = job
         .inputs
         .iter()
-        .map(|i| i.as_ref().map(|(shape, block)| TileRef { shape: *shape, data: block.as_f64() }))
+        .map(|i| {
+            i.as_ref().map(|(shape, block)| TileRef {
+                shape: *shape,
+                data: block.as_f64(),
+            })
+        })
         .collect();
     let mut outputs: Vec<_> = buffers
         .iter_mut()
-        .map(|o| o.as_mut().map(|(shape, buf)| TileMut { shape: *shape, data: buf.as_f64_mut() }))
+        .map(|o| {
+            o.as_mut().map(|(shape, buf)| TileMut {
+                shape: *shape,
+                data: buf.as_f64_mut(),
+            })
+        })
         .collect();
     let clock = Clock::start();
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -125,7 +150,10 @@ fn run(job: Job, scratch: &mut Vec<f64>) {
             Ok(blocks)
         }
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("kernel {} panicked; see the lines above", job.kernel.name())),
+        Err(_) => Err(format!(
+            "kernel {} panicked; see the lines above",
+            job.kernel.name()
+        )),
     };
     (job.then)(Computed { result, compute_ns });
 }

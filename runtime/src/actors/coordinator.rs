@@ -32,7 +32,10 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) enum RunEvent {
     /// Time from the coordinator's start to the first assignment, and of the preload in it.
-    Started { startup: Duration, preload: Duration },
+    Started {
+        startup: Duration,
+        preload: Duration,
+    },
     PhaseDone(PhaseFigures),
     Completed,
     Failed(String),
@@ -146,12 +149,16 @@ impl Coordinator {
             ToWorker::Assign(_) if !self.started => {
                 self.started = true;
                 let startup = self.elapsed();
-                let preload = self.preload_began.map_or(Duration::ZERO, |began| startup - began);
+                let preload = self
+                    .preload_began
+                    .map_or(Duration::ZERO, |began| startup - began);
                 self.tell_run(RunEvent::Started { startup, preload });
             }
             _ => {}
         }
-        let Some(link) = self.links.get(&worker) else { return };
+        let Some(link) = self.links.get(&worker) else {
+            return;
+        };
         if link.try_send(control::encode(message)).is_err() {
             tracing::warn!(%worker, "takes no messages any more and is taken for lost");
             self.links.remove(&worker);
@@ -170,7 +177,9 @@ impl Coordinator {
 
     fn expect_sent(&self, sent: bool) {
         if !sent {
-            self.tell_run(RunEvent::Failed("the provisioner of workers is stuck".to_owned()));
+            self.tell_run(RunEvent::Failed(
+                "the provisioner of workers is stuck".to_owned(),
+            ));
         }
     }
 
@@ -180,7 +189,9 @@ impl Coordinator {
             .machine
             .fleet()
             .tallies()
-            .fold(control::Tally::default(), |sum, (_, _, tally)| sum.plus(&tally));
+            .fold(control::Tally::default(), |sum, (_, _, tally)| {
+                sum.plus(&tally)
+            });
         if let Ok(mut board) = self.board.lock() {
             *board = Board {
                 preloading: self.machine.is_preloading(),
@@ -195,7 +206,9 @@ impl Coordinator {
     }
 
     fn schedule(&self, ctx: &mut Context<Self>) {
-        let Some((at, _)) = self.machine.poll_timeout() else { return };
+        let Some((at, _)) = self.machine.poll_timeout() else {
+            return;
+        };
         ctx.run_later(at.since(self.clock.now()), |actor, ctx| {
             actor.machine.handle_timeout(actor.clock.now());
             actor.perform(ctx);
@@ -213,9 +226,10 @@ impl Coordinator {
                 hello.version
             ));
         }
-        let lacking = self.plan.kernels_used().find(|(name, version)| {
-            !hello.kernels.contains(&((*name).to_owned(), *version))
-        })?;
+        let lacking = self
+            .plan
+            .kernels_used()
+            .find(|(name, version)| !hello.kernels.contains(&((*name).to_owned(), *version)))?;
         let (name, version) = lacking;
         Some(format!(
             "a worker lacks kernel {name} version {version}, which the plan needs: start workers \
@@ -228,15 +242,21 @@ impl Handler<Arrived> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, arrived: Arrived, ctx: &mut Self::Context) {
-        let Arrived { worker, hello, link } = arrived;
+        let Arrived {
+            worker,
+            hello,
+            link,
+        } = arrived;
         if let Some(objection) = self.objection(&hello) {
             self.tell_run(RunEvent::Failed(objection));
             return;
         }
         tracing::info!(%worker, address = %hello.address, cpu = hello.cpu, "joined");
         self.links.insert(worker, link);
-        let welcome =
-            ToWorker::Welcome { plan: self.spec.clone(), settings: self.settings.clone() };
+        let welcome = ToWorker::Welcome {
+            plan: self.spec.clone(),
+            settings: self.settings.clone(),
+        };
         self.tell(ctx, worker, &welcome);
         let address = hello.address.to_string();
         self.input(ctx, Input::Joined(worker, address, hello.fingerprint));
@@ -279,11 +299,20 @@ pub(crate) async fn accept(mut incoming: Incoming, coordinator: Addr<Coordinator
 
 /// Reads what one worker says until it goes.
 async fn serve(channel: ControlChannel, coordinator: Addr<Coordinator>) {
-    let NodeId::Worker(number) = channel.peer() else { return };
+    let NodeId::Worker(number) = channel.peer() else {
+        return;
+    };
     let worker = WorkerId(number);
     let (sender, mut receiver) = channel.split();
     let first = tokio::time::timeout(HELLO_TIMEOUT, hear(&mut receiver)).await;
-    let Ok(Some(FromWorker::Hello { version, address, fingerprint, kernels, cpu })) = first else {
+    let Ok(Some(FromWorker::Hello {
+        version,
+        address,
+        fingerprint,
+        kernels,
+        cpu,
+    })) = first
+    else {
         tracing::warn!(%worker, "did not say hello and is turned away");
         let _ = coordinator.send(Gone(worker)).await;
         return;
@@ -296,8 +325,22 @@ async fn serve(channel: ControlChannel, coordinator: Addr<Coordinator>) {
     let (link, waiting) = mpsc::channel(OUTBOX_MAX);
     actix::spawn(send_all(sender, waiting));
     let kernels = kernels.into_iter().collect();
-    let hello = Hello { version, address, fingerprint, kernels, cpu };
-    if coordinator.send(Arrived { worker, hello, link }).await.is_err() {
+    let hello = Hello {
+        version,
+        address,
+        fingerprint,
+        kernels,
+        cpu,
+    };
+    if coordinator
+        .send(Arrived {
+            worker,
+            hello,
+            link,
+        })
+        .await
+        .is_err()
+    {
         return;
     }
     while let Some(message) = hear(&mut receiver).await {

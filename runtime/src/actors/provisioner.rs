@@ -34,7 +34,11 @@ pub(crate) struct EndAll;
 
 impl Provisioner {
     pub(crate) fn new(authority: Authority, engine: Engine) -> Self {
-        Self { authority, engine, coordinator: None }
+        Self {
+            authority,
+            engine,
+            coordinator: None,
+        }
     }
 }
 
@@ -60,12 +64,16 @@ impl Handler<StartWorker> for Provisioner {
 
     fn handle(&mut self, StartWorker(worker): StartWorker, ctx: &mut Self::Context) {
         let coordinator = self.coordinator.clone();
-        let identity = self.authority.issue(NodeId::Worker(worker.0), clock::wall());
+        let identity = self
+            .authority
+            .issue(NodeId::Worker(worker.0), clock::wall());
         let started = identity
             .map_err(|error| error.to_string())
             .and_then(|identity| self.engine.start(worker, identity));
         let work = async move {
-            let Some(coordinator) = coordinator else { return };
+            let Some(coordinator) = coordinator else {
+                return;
+            };
             match started {
                 Err(error) => drop(coordinator.send(Hopeless(error)).await),
                 Ok(ended) => {

@@ -28,7 +28,10 @@ impl BlockTable {
 
 impl BlockSource for BlockTable {
     fn get(&self, key: &BlockKey) -> Option<Block> {
-        self.block(&Copy { key: *key, private: None })
+        self.block(&Copy {
+            key: *key,
+            private: None,
+        })
     }
 }
 

@@ -11,7 +11,9 @@ use actix::prelude::*;
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::{Block, BlockBuf, BlockKey, Digest};
 use peerwren_transports::identity::{NodeId, NodeIdentity};
-use peerwren_transports::quic::{ControlReceiver, ControlSender, Expected, FetchError, Limits, Node};
+use peerwren_transports::quic::{
+    ControlReceiver, ControlSender, Expected, FetchError, Limits, Node,
+};
 use peerwren_transports::store::{BlockStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -85,13 +87,20 @@ pub(crate) async fn work(
     let channel = node
         .dial_control(address, NodeId::Coordinator)
         .await
-        .map_err(|error| WorkerError::Dial { address, error: error.to_string() })?;
+        .map_err(|error| WorkerError::Dial {
+            address,
+            error: error.to_string(),
+        })?;
     let (mut sender, mut receiver) = channel.split();
     let hello = FromWorker::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: node.local_addr().to_string(),
         fingerprint: fingerprint(),
-        kernels: joining.kernels.iter().map(|k| (k.name().to_owned(), k.version())).collect(),
+        kernels: joining
+            .kernels
+            .iter()
+            .map(|k| (k.name().to_owned(), k.version()))
+            .collect(),
         cpu: cpu_name(),
     };
     let gone = |_| WorkerError::CoordinatorGone;
@@ -107,7 +116,16 @@ pub(crate) async fn work(
     let pool = ComputePool::start(cores).map_err(WorkerError::Threads)?;
     let (outbox, waiting) = mpsc::channel(OUTBOX_MAX);
     let (stopped, stop) = oneshot::channel();
-    let actor = WorkerActor::new(plan, settings, node.clone(), joining.store, table, pool, outbox, stopped);
+    let actor = WorkerActor::new(
+        plan,
+        settings,
+        node.clone(),
+        joining.store,
+        table,
+        pool,
+        outbox,
+        stopped,
+    );
     let actor = actor.start();
     let sending = actix::spawn(send_all(sender, waiting));
     let reading = read_all(receiver, actor.clone());
@@ -125,14 +143,24 @@ pub(crate) async fn work(
 }
 
 async fn receive(receiver: &mut ControlReceiver) -> Result<Option<ToWorker>, WorkerError> {
-    let bytes = receiver.recv().await.map_err(|_| WorkerError::CoordinatorGone)?;
-    let message = bytes.map(|bytes| control::decode_to_worker(&bytes)).transpose();
+    let bytes = receiver
+        .recv()
+        .await
+        .map_err(|_| WorkerError::CoordinatorGone)?;
+    let message = bytes
+        .map(|bytes| control::decode_to_worker(&bytes))
+        .transpose();
     message.map_err(|error| WorkerError::Protocol(error.to_string()))
 }
 
-async fn read_all(mut receiver: ControlReceiver, actor: Addr<WorkerActor>) -> Result<(), WorkerError> {
+async fn read_all(
+    mut receiver: ControlReceiver,
+    actor: Addr<WorkerActor>,
+) -> Result<(), WorkerError> {
     loop {
-        let message = receive(&mut receiver).await?.ok_or(WorkerError::CoordinatorGone)?;
+        let message = receive(&mut receiver)
+            .await?
+            .ok_or(WorkerError::CoordinatorGone)?;
         if actor.send(Told(message)).await.is_err() {
             return Ok(());
         }
@@ -155,7 +183,9 @@ fn fingerprint() -> Digest {
 
 fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
     model.and_then(|line| line.split_once(':')).map_or_else(
         || std::env::consts::ARCH.to_owned(),
         |(_, name)| name.trim().to_owned(),
@@ -189,7 +219,10 @@ struct WorkerActor {
 }
 
 impl WorkerActor {
-    #[allow(clippy::too_many_arguments, reason = "called once, right after the parts are made")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "called once, right after the parts are made"
+    )]
     fn new(
         plan: Arc<Plan>,
         settings: WorkerSettings,
@@ -250,7 +283,13 @@ impl WorkerActor {
         }
     }
 
-    fn fetch(&mut self, ctx: &mut Context<Self>, copy: Copy, origin: Origin, digest: Option<Digest>) {
+    fn fetch(
+        &mut self,
+        ctx: &mut Context<Self>,
+        copy: Copy,
+        origin: Origin,
+        digest: Option<Digest>,
+    ) {
         let len = self.plan.shape(&copy.key).bytes();
         let table = self.table.clone();
         let key = copy.key;
@@ -341,11 +380,19 @@ impl WorkerActor {
 
     fn put(&mut self, ctx: &mut Context<Self>, copy: Copy) {
         let Some(block) = self.table.block(&copy) else {
-            ctx.notify(Put(copy, Err(format!("block {} left before it was stored", copy.key))));
+            ctx.notify(Put(
+                copy,
+                Err(format!("block {} left before it was stored", copy.key)),
+            ));
             return;
         };
         let store = self.store.clone();
-        let put = async move { store.put(&copy.key, &block).await.map_err(|e| e.to_string()) };
+        let put = async move {
+            store
+                .put(&copy.key, &block)
+                .await
+                .map_err(|e| e.to_string())
+        };
         self.then(ctx, put, move |result| Put(copy, result));
     }
 
@@ -371,8 +418,12 @@ impl WorkerActor {
     }
 
     /// Runs a future and hands its result to this actor.
-    fn then<F, M>(&self, ctx: &mut Context<Self>, work: F, message: impl FnOnce(F::Output) -> M + 'static)
-    where
+    fn then<F, M>(
+        &self,
+        ctx: &mut Context<Self>,
+        work: F,
+        message: impl FnOnce(F::Output) -> M + 'static,
+    ) where
         F: Future + 'static,
         M: Message<Result = ()> + 'static,
         Self: Handler<M>,
@@ -383,7 +434,9 @@ impl WorkerActor {
     }
 
     fn schedule(&self, ctx: &mut Context<Self>) {
-        let Some((at, _)) = self.machine.poll_timeout() else { return };
+        let Some((at, _)) = self.machine.poll_timeout() else {
+            return;
+        };
         ctx.run_later(at.since(self.clock.now()), |actor, ctx| {
             actor.machine.handle_timeout(actor.clock.now());
             actor.perform(ctx);
@@ -450,6 +503,7 @@ impl Handler<Told> for WorkerActor {
             ToWorker::Assign(assignment) => self.input(ctx, Input::Assigned(assignment)),
             ToWorker::Preload { keys } => self.input(ctx, Input::Preload(keys)),
             ToWorker::Dead { keys } => self.input(ctx, Input::Dead(keys)),
+            ToWorker::Store { keys } => self.input(ctx, Input::Store(keys)),
             ToWorker::Stop => ctx.stop(),
         }
     }
@@ -475,7 +529,9 @@ impl Handler<Finished> for WorkerActor {
     type Result = ();
 
     fn handle(&mut self, Finished(lease, computed): Finished, ctx: &mut Self::Context) {
-        let Some(&task) = self.leases.get(&lease) else { return };
+        let Some(&task) = self.leases.get(&lease) else {
+            return;
+        };
         let Computed { result, compute_ns } = computed;
         let result = result.map(|blocks| {
             let slots = self.plan.output_slots(&task).into_iter().zip(blocks);

@@ -73,7 +73,10 @@ pub(crate) fn worker_executable() -> Result<PathBuf, String> {
     let name = format!("peerwren{}", std::env::consts::EXE_SUFFIX);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let beside = here.parent().map(PathBuf::from);
-    let found = beside.into_iter().chain(std::env::split_paths(&path)).map(|d| d.join(&name));
+    let found = beside
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .map(|d| d.join(&name));
     found.into_iter().find(|file| file.is_file()).ok_or_else(|| {
         "engine processes has no executable to start workers from: call peerwren::worker_main first in \
          main, install peerwren on PATH, or use engine threads"

@@ -68,7 +68,14 @@ impl Processes {
         block_bytes_max: u64,
     ) -> Self {
         let running = BTreeMap::new();
-        Self { executable, coordinator, store, store_is_temporary, block_bytes_max, running }
+        Self {
+            executable,
+            coordinator,
+            store,
+            store_is_temporary,
+            block_bytes_max,
+            running,
+        }
     }
 
     pub(crate) fn start(
@@ -77,7 +84,10 @@ impl Processes {
         identity: &NodeIdentity,
     ) -> Result<oneshot::Receiver<()>, String> {
         let store = self.store.to_str().ok_or_else(|| {
-            format!("the store's folder {} is not valid UTF-8", self.store.display())
+            format!(
+                "the store's folder {} is not valid UTF-8",
+                self.store.display()
+            )
         })?;
         let ticket = Ticket {
             worker,
@@ -98,7 +108,10 @@ impl Processes {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| {
-                format!("cannot start a worker from {}: {error}", self.executable.display())
+                format!(
+                    "cannot start a worker from {}: {error}",
+                    self.executable.display()
+                )
             })?;
         tracing::debug!(%worker, pid = child.id(), "started");
         let (kill, killed) = oneshot::channel();
@@ -201,7 +214,10 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
         ));
     }
     let ticket = read_ticket()?;
-    let level = ticket.log.parse::<LevelFilter>().unwrap_or(LevelFilter::WARN);
+    let level = ticket
+        .log
+        .parse::<LevelFilter>()
+        .unwrap_or(LevelFilter::WARN);
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
@@ -212,7 +228,10 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
     end_with_driver(ticket.store_is_temporary.then(|| store_folder.clone()))?;
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let joining = Joining {
-        coordinator: ticket.coordinator.parse().map_err(|_| "the ticket's address is none".to_owned())?,
+        coordinator: ticket
+            .coordinator
+            .parse()
+            .map_err(|_| "the ticket's address is none".to_owned())?,
         identity: NodeIdentity::from_pem(&ticket.identity_pem).map_err(|error| said(&error))?,
         store: BlockStore::File(FileStore::join(&store_folder).map_err(|error| said(&error))?),
         kernels,
@@ -221,7 +240,9 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
     // Kept, never used: this worker is ended by its driver or by its standard input.
     let (_never, cancelled) = oneshot::channel();
     let system = actix::System::with_tokio_rt(crate::run::runtime);
-    system.block_on(work(joining, cancelled)).map_err(|error| error.to_string())
+    system
+        .block_on(work(joining, cancelled))
+        .map_err(|error| error.to_string())
 }
 
 fn read_ticket() -> Result<Ticket, String> {
@@ -231,7 +252,9 @@ fn read_ticket() -> Result<Ticket, String> {
     stdin.read_exact(&mut length).map_err(short)?;
     let length = u32::from_le_bytes(length) as usize;
     if length > TICKET_BYTES_MAX {
-        return Err(format!("a ticket of {length} bytes; at most {TICKET_BYTES_MAX} are possible"));
+        return Err(format!(
+            "a ticket of {length} bytes; at most {TICKET_BYTES_MAX} are possible"
+        ));
     }
     let mut bytes = vec![0; length];
     stdin.read_exact(&mut bytes).map_err(short)?;
@@ -251,6 +274,10 @@ fn end_with_driver(temporary_store: Option<PathBuf>) -> Result<(), String> {
         }
         std::process::exit(1);
     };
-    let thread = std::thread::Builder::new().name("driver-watch".to_owned()).spawn(wait);
-    thread.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
+    let thread = std::thread::Builder::new()
+        .name("driver-watch".to_owned())
+        .spawn(wait);
+    thread
+        .map(drop)
+        .map_err(|error| format!("cannot start a thread: {error}"))
 }

@@ -39,10 +39,21 @@ impl Threads {
     ) -> Self {
         let arbiters = (0..io_threads.max(1)).map(|_| Arbiter::new()).collect();
         let running = BTreeMap::new();
-        Self { coordinator, store, kernels, block_bytes_max, arbiters, running }
+        Self {
+            coordinator,
+            store,
+            kernels,
+            block_bytes_max,
+            arbiters,
+            running,
+        }
     }
 
-    pub(crate) fn start(&mut self, worker: WorkerId, identity: NodeIdentity) -> oneshot::Receiver<()> {
+    pub(crate) fn start(
+        &mut self,
+        worker: WorkerId,
+        identity: NodeIdentity,
+    ) -> oneshot::Receiver<()> {
         let joining = Joining {
             coordinator: self.coordinator,
             identity,

@@ -28,30 +28,47 @@ pub(super) async fn write_npy(
     wanted: &Wanted,
 ) -> Result<NpyWriter, RunError> {
     let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
-    let writer = NpyWriter::create(&wanted.path, wanted.rows, wanted.cols).map_err(|e| failed(&e))?;
+    let writer =
+        NpyWriter::create(&wanted.path, wanted.rows, wanted.cols).map_err(|e| failed(&e))?;
     let mut dense = Vec::new();
     for (at, key) in results.plan.output(wanted.phase, wanted.output) {
         let shape = results.plan.shape(&key);
         let block = results.block(&key).await?;
         let (rows, cols) = (shape.rows as usize, shape.cols as usize);
         dense.resize(rows * cols, 0.0);
-        TileRef { shape, data: block.as_f64() }.unpack(&mut dense, rows);
+        TileRef {
+            shape,
+            data: block.as_f64(),
+        }
+        .unpack(&mut dense, rows);
         let first = |place| {
             u64::try_from(at.get(place).unwrap_or(0)).unwrap_or(0) * u64::from(wanted.block)
         };
-        writer.write_tile(first(0), first(1), rows, cols, &dense).map_err(|e| failed(&e))?;
+        writer
+            .write_tile(first(0), first(1), rows, cols, &dense)
+            .map_err(|e| failed(&e))?;
     }
     Ok(writer)
 }
 
 /// The only entry of a 1 x 1 output.
-pub(super) async fn number(results: &Results<'_>, phase: usize, output: &str) -> Result<f64, RunError> {
+pub(super) async fn number(
+    results: &Results<'_>,
+    phase: usize,
+    output: &str,
+) -> Result<f64, RunError> {
     let tiles = results.plan.output(phase, output);
     let Some((_, key)) = tiles.first() else {
-        return Err(RunError::Failed(format!("the check has no output {output}")));
+        return Err(RunError::Failed(format!(
+            "the check has no output {output}"
+        )));
     };
     let block = results.block(key).await?;
-    block.as_f64().first().copied().ok_or_else(|| RunError::Failed(format!("{output} is empty")))
+    block
+        .as_f64()
+        .first()
+        .copied()
+        .ok_or_else(|| RunError::Failed(format!("{output} is empty")))
 }
 
 /// The figures of a phase in the report's form.

@@ -52,16 +52,27 @@ const EPS: f64 = f64::EPSILON / 2.0;
 /// [`RunError::Usage`] where nothing was started, [`RunError::Failed`] where the run failed.
 pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrOutcome, RunError> {
     let clock = Clock::start();
-    request.source.validate().map_err(|error| RunError::Usage(error.to_string()))?;
+    request
+        .source
+        .validate()
+        .map_err(|error| RunError::Usage(error.to_string()))?;
     let kernels = KernelSet::standard();
     let spec = plan_qr(&request)?;
-    let digest = Digest::of(&crate::control::encode(&PlanSpec { run: 0, phases: spec.phases.clone() }));
+    let digest = Digest::of(&crate::control::encode(&PlanSpec {
+        run: 0,
+        phases: spec.phases.clone(),
+    }));
     let plan = Plan::new(spec.clone(), kernels.clone())?;
     plan.check_memory(request.options.cores, request.options.memory)?;
     let options = request.options.clone();
     let wanted = wanted(&request);
     let check = request.check.then_some(spec.phases.len() - 1);
-    let run = Run { spec, kernels, options: options.clone(), interrupt: request.interrupt };
+    let run = Run {
+        spec,
+        kernels,
+        options: options.clone(),
+        interrupt: request.interrupt,
+    };
     let planned = clock.now();
     let (outcome, ratios) = run.execute(Arc::clone(&plan), progress, async move |results| {
         let mut files = Vec::new();
@@ -71,22 +82,38 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
         let mut norms = None;
         if let Some(phase) = check {
             let norm = async |name| number(&results, phase, name).await;
-            norms = Some([norm("rnorm").await?, norm("anorm").await?, norm("onorm").await?]);
+            norms = Some([
+                norm("rnorm").await?,
+                norm("anorm").await?,
+                norm("onorm").await?,
+            ]);
         }
         // Last, with nothing to wait for in between: all files or none.
         for file in files {
-            file.finish().map_err(|error| RunError::Failed(error.to_string()))?;
+            file.finish()
+                .map_err(|error| RunError::Failed(error.to_string()))?;
         }
         Ok(norms)
     })?;
     let (m, n) = (options.m, options.n);
     let stats = |phase: usize| {
-        outcome.phases.get(phase).map_or_else(Default::default, |figures| {
-            stats(figures, plan.task_count(phase), plan.phase_flops(phase), options.cores)
-        })
+        outcome
+            .phases
+            .get(phase)
+            .map_or_else(Default::default, |figures| {
+                stats(
+                    figures,
+                    plan.task_count(phase),
+                    plan.phase_flops(phase),
+                    options.cores,
+                )
+            })
     };
     let named = |name: &str| {
-        (1..plan.phase_count()).find(|&p| plan.phase_name(p) == name).map(stats).unwrap_or_default()
+        (1..plan.phase_count())
+            .find(|&p| plan.phase_name(p) == name)
+            .map(stats)
+            .unwrap_or_default()
     };
     let ratio = |norm: f64, scale: f64| if norm == 0.0 { 0.0 } else { norm / scale };
     let report = Report {
@@ -120,7 +147,10 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
         orthogonality: ratios.map(|[_, _, onorm]| ratio(onorm, m as f64 * EPS)),
     };
     let files = [("Q", request.q), ("R", request.r)];
-    let files = files.into_iter().filter_map(|(name, path)| Some((name, path?))).collect();
+    let files = files
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path?)))
+        .collect();
     Ok(QrOutcome { report, files })
 }
 
@@ -130,7 +160,10 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
 /// The input cannot be read any more.
 pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
     let options = &request.options;
-    let source = request.source.spec().map_err(|error| RunError::Usage(error.to_string()))?;
+    let source = request
+        .source
+        .spec()
+        .map_err(|error| RunError::Usage(error.to_string()))?;
     let nb = options.block;
     let (m, n) = (options.m, options.n);
     let k = m.min(n);
@@ -138,14 +171,22 @@ pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
     let (factor, apply) = program_of(&options.tree);
     let params = params(options);
     let with = |more: &[(&str, u64)]| {
-        let more = more.iter().map(|&(name, value)| (name.to_owned(), int(value)));
+        let more = more
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), int(value)));
         params.iter().cloned().chain(more).collect::<Vec<_>>()
     };
     let matrix = |source: SourceSpec| InputFrom::Matrix(source, nb);
     let link = |phase: u8, name: &str| InputFrom::Phase(phase, name.to_owned());
     let numpywren = matches!(options.tree, Tree::Numpywren { .. });
     let a = if numpywren { "I" } else { "A" };
-    let keep = |wanted: bool, name: &str| if wanted { vec![name.to_owned()] } else { Vec::new() };
+    let keep = |wanted: bool, name: &str| {
+        if wanted {
+            vec![name.to_owned()]
+        } else {
+            Vec::new()
+        }
+    };
     let mut phases = vec![phase(
         "factor",
         factor,
@@ -155,18 +196,35 @@ pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
     )];
     if form_q {
         let mut inputs = vec![("B".to_owned(), matrix(SourceSpec::Eye { m, n: k }))];
-        let factors: &[&str] = if numpywren { &["V", "T"] } else { &["V", "T", "V2", "T2"] };
+        let factors: &[&str] = if numpywren {
+            &["V", "T"]
+        } else {
+            &["V", "T", "V2", "T2"]
+        };
         inputs.extend(factors.iter().map(|&name| (name.to_owned(), link(0, name))));
         let keep = keep(request.q.is_some(), "X");
-        let size: &[(&str, u64)] = if numpywren { &[("r", k)] } else { &[("r", k), ("thin", 1)] };
+        let size: &[(&str, u64)] = if numpywren {
+            &[("r", k)]
+        } else {
+            &[("r", k), ("thin", 1)]
+        };
         phases.push(phase("q", apply, with(size), inputs, keep));
     }
     if request.check {
         let (p, q) = options.tree.grid();
         let (p, q, dense) = (p.into(), q.into(), u64::from(numpywren));
-        let sizes =
-            [("m", m), ("n", n), ("nb", u64::from(nb)), ("HP", p), ("HQ", q), ("dense", dense)];
-        let sizes = sizes.iter().map(|&(name, value)| (name.to_owned(), int(value))).collect();
+        let sizes = [
+            ("m", m),
+            ("n", n),
+            ("nb", u64::from(nb)),
+            ("HP", p),
+            ("HQ", q),
+            ("dense", dense),
+        ];
+        let sizes = sizes
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), int(value)))
+            .collect();
         let inputs = vec![
             ("A".to_owned(), link(0, a)),
             ("Q".to_owned(), link(1, "X")),
@@ -175,7 +233,10 @@ pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
         let norms = ["rnorm", "anorm", "onorm"].map(str::to_owned).to_vec();
         phases.push(phase("check", "check_qr", sizes, inputs, norms));
     }
-    Ok(PlanSpec { run: std::hash::RandomState::new().build_hasher().finish(), phases })
+    Ok(PlanSpec {
+        run: std::hash::RandomState::new().build_hasher().finish(),
+        phases,
+    })
 }
 
 /// The programs that factor with a tree and that apply its Q.
@@ -194,7 +255,10 @@ fn params(options: &Resolved) -> Vec<(String, i64)> {
     let (domains, columns, binary) = match options.tree {
         Tree::Numpywren { .. } => {
             let sizes = [("n", n), ("nb", nb)];
-            return sizes.iter().map(|&(name, value)| (name.to_owned(), int(value))).collect();
+            return sizes
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), int(value)))
+                .collect();
         }
         Tree::Flat { .. } => (1, 1, 0),
         Tree::Binary { .. } => (mt, 1, 1),
@@ -244,8 +308,18 @@ fn wanted(request: &QrRequest) -> Vec<Wanted> {
     let (m, n) = (request.options.m, request.options.n);
     let (k, block) = (m.min(n), request.options.block);
     let file = |phase, output, path: &Option<PathBuf>, rows, cols| {
-        path.clone().map(|path| Wanted { phase, output, path, rows, cols, block })
+        path.clone().map(|path| Wanted {
+            phase,
+            output,
+            path,
+            rows,
+            cols,
+            block,
+        })
     };
-    let files = [file(0, "R", &request.r, k, n), file(1, "X", &request.q, m, k)];
+    let files = [
+        file(0, "R", &request.r, k, n),
+        file(1, "X", &request.q, m, k),
+    ];
     files.into_iter().flatten().collect()
 }

@@ -104,7 +104,8 @@ impl Cache {
     }
 
     /// Takes `bytes` if they are there or can be had by dropping what is dead or spare; else says
-    /// which live copies to spill, farthest next use first. `uses` lists the readers of a block.
+    /// which live copies to spill, farthest next use first. Where all that may leave is too little,
+    /// nothing leaves: a task must end first. `uses` lists the readers of a block.
     pub fn take(
         &mut self,
         bytes: u64,
@@ -114,17 +115,32 @@ impl Cache {
         let mut room = Room::default();
         let want = (self.used + bytes).saturating_sub(self.limit);
         if want > 0 {
+            let loose = self
+                .held
+                .values()
+                .filter(|held| held.present && held.pins == 0);
+            if loose.map(|held| held.bytes).sum::<u64>() < want {
+                return room;
+            }
             let mut order = Vec::new();
             for (copy, held) in &mut self.held {
                 if held.present && held.pins == 0 && !held.storing {
                     let next = held.next_use(front, || uses(&copy.key));
-                    let class = if held.dead { 0 } else { u8::from(!held.spare) + 1 };
+                    let class = if held.dead {
+                        0
+                    } else {
+                        u8::from(!held.spare) + 1
+                    };
                     order.push((class, std::cmp::Reverse(next), *copy, held.bytes));
                 }
             }
             order.sort_unstable();
-            let mut freed: u64 =
-                self.held.values().filter(|h| h.storing && h.pins == 0).map(|h| h.bytes).sum();
+            let mut freed: u64 = self
+                .held
+                .values()
+                .filter(|h| h.storing && h.pins == 0)
+                .map(|h| h.bytes)
+                .sum();
             let mut dropped = 0;
             for (class, _, copy, bytes) in order {
                 if class == 2 {
@@ -158,18 +174,32 @@ impl Cache {
             self.dead_bytes += held.bytes;
             self.dead.push_back(copy);
         }
+        // What has left or been revived is forgotten here too, before it is the larger part.
+        if self.dead.len() > 2 * self.held.len() + 16 {
+            let held = &self.held;
+            self.dead
+                .retain(|copy| held.get(copy).is_some_and(|held| held.dead));
+        }
     }
 
     /// Pins a copy for a task that reads it, which brings it back to life if it was dead; false if it
     /// is not here.
     pub fn pin(&mut self, copy: &Copy) -> bool {
-        let Some(held) = self.held.get_mut(copy) else { return false };
+        self.revive(copy);
+        let Some(held) = self.held.get_mut(copy) else {
+            return false;
+        };
         held.pins += 1;
-        if held.dead {
-            held.dead = false;
+        true
+    }
+
+    /// Brings a copy back to life: somebody may read it.
+    pub fn revive(&mut self, copy: &Copy) {
+        if let Some(held) = self.held.get_mut(copy)
+            && std::mem::take(&mut held.dead)
+        {
             self.dead_bytes -= held.bytes;
         }
-        true
     }
 
     /// Drops the copies that died first until the dead take no more than the living, and at least
@@ -181,8 +211,12 @@ impl Cache {
             if self.dead_bytes <= DEAD_BYTES_KEPT.max(self.used / 2) {
                 break;
             }
-            let Some(copy) = self.dead.pop_front() else { break };
-            let Some(held) = self.held.get(&copy).filter(|held| held.dead) else { continue };
+            let Some(copy) = self.dead.pop_front() else {
+                break;
+            };
+            let Some(held) = self.held.get(&copy).filter(|held| held.dead) else {
+                continue;
+            };
             if held.present && held.pins == 0 && !held.storing {
                 self.remove(&copy);
                 dropped.push(copy);
@@ -228,10 +262,27 @@ impl Cache {
     /// Panics if the bytes of all copies are more than are taken, or more than the limit is.
     pub fn check_invariants(&self) {
         let sum: u64 = self.held.values().map(|held| held.bytes).sum();
-        let dead: u64 = self.held.values().filter(|held| held.dead).map(|held| held.bytes).sum();
-        assert_eq!(dead, self.dead_bytes, "the bytes of dead copies are miscounted");
-        assert!(sum <= self.used, "copies have {sum} bytes but only {} are taken", self.used);
-        assert!(self.used <= self.limit, "{} bytes are taken of {}", self.used, self.limit);
+        let dead: u64 = self
+            .held
+            .values()
+            .filter(|held| held.dead)
+            .map(|held| held.bytes)
+            .sum();
+        assert_eq!(
+            dead, self.dead_bytes,
+            "the bytes of dead copies are miscounted"
+        );
+        assert!(
+            sum <= self.used,
+            "copies have {sum} bytes but only {} are taken",
+            self.used
+        );
+        assert!(
+            self.used <= self.limit,
+            "{} bytes are taken of {}",
+            self.used,
+            self.limit
+        );
     }
 }
 
@@ -243,6 +294,9 @@ impl Held {
             uses.sort_unstable();
             uses
         });
-        uses.iter().copied().find(|&at| at >= front).unwrap_or((u8::MAX, i64::MAX))
+        uses.iter()
+            .copied()
+            .find(|&at| at >= front)
+            .unwrap_or((u8::MAX, i64::MAX))
     }
 }

@@ -25,12 +25,23 @@ pub struct Entry {
 }
 
 /// All blocks that exist or are wanted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Directory {
+    /// Whether a block can be had from a worker that holds it, not from the store alone.
+    by_peers: bool,
     entries: BTreeMap<BlockKey, Entry>,
 }
 
 impl Directory {
+    /// A directory of nothing. `by_peers`: workers give blocks to each other.
+    #[must_use]
+    pub fn new(by_peers: bool) -> Self {
+        Self {
+            by_peers,
+            entries: BTreeMap::new(),
+        }
+    }
+
     /// What is known of `key`.
     #[must_use]
     pub fn get(&self, key: &BlockKey) -> Option<&Entry> {
@@ -47,26 +58,22 @@ impl Directory {
         self.entries.get_mut(key)
     }
 
-    /// Whether somebody has the block's bytes.
+    /// Whether every worker can have the block's bytes.
     #[must_use]
     pub fn is_available(&self, key: &BlockKey) -> bool {
-        self.entries.get(key).is_some_and(Entry::is_available)
-    }
-
-    /// Whether `worker` has the block or will have it without being told again.
-    #[must_use]
-    pub fn reaches(&self, key: &BlockKey, worker: WorkerId) -> bool {
         self.entries
             .get(key)
-            .is_some_and(|entry| entry.holders.contains(&worker) || entry.coming.contains(&worker))
+            .is_some_and(|entry| entry.is_available(self.by_peers))
     }
 
     /// Takes `worker` off the holders of `key`; true if the block is now nowhere.
     pub fn drop_holder(&mut self, key: &BlockKey, worker: WorkerId) -> bool {
-        let Some(entry) = self.entries.get_mut(key) else { return false };
+        let Some(entry) = self.entries.get_mut(key) else {
+            return false;
+        };
         let before = entry.holders.len();
         entry.holders.retain(|&holder| holder != worker);
-        before != entry.holders.len() && !entry.is_available()
+        before != entry.holders.len() && !entry.is_available(self.by_peers)
     }
 
     /// Takes `worker` off all entries; returns the blocks that are now nowhere.
@@ -76,7 +83,7 @@ impl Directory {
             entry.coming.retain(|&other| other != worker);
             if entry.holders.contains(&worker) {
                 entry.holders.retain(|&holder| holder != worker);
-                if !entry.is_available() {
+                if !entry.is_available(self.by_peers) {
                     lost.push(*key);
                 }
             }
@@ -108,10 +115,27 @@ impl Directory {
 }
 
 impl Entry {
-    /// Whether somebody has the block's bytes.
+    /// A block of `bytes` that is nowhere and that nobody reads.
     #[must_use]
-    pub fn is_available(&self) -> bool {
-        self.durable || !self.holders.is_empty()
+    pub fn new(bytes: u64) -> Self {
+        Self {
+            bytes,
+            digest: None,
+            holders: Vec::new(),
+            coming: Vec::new(),
+            durable: false,
+            readers_left: 0,
+        }
+    }
+
+    fn is_available(&self, by_peers: bool) -> bool {
+        self.durable || by_peers && !self.holders.is_empty()
+    }
+
+    /// Whether `worker` has the block or will have it without being told again.
+    #[must_use]
+    pub fn reaches(&self, worker: WorkerId) -> bool {
+        self.holders.contains(&worker) || self.coming.contains(&worker)
     }
 
     /// Adds a holder once.

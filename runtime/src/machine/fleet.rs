@@ -131,7 +131,9 @@ impl Fleet {
     /// Removes a worker that never worked, since its kernels give other bits; true if its slot may
     /// be filled again.
     pub fn refuse(&mut self, worker: WorkerId) -> bool {
-        let Some(member) = self.members.remove(&worker) else { return false };
+        let Some(member) = self.members.remove(&worker) else {
+            return false;
+        };
         let slot = member.slot as usize;
         self.slots[slot] = None;
         self.refusals[slot] += 1;
@@ -145,7 +147,9 @@ impl Fleet {
         for bits in self.joined().filter_map(|(_, member)| member.bits) {
             *votes.entry(bits.0).or_default() += 1;
         }
-        let most = votes.into_iter().max_by_key(|&(bits, n)| (n, std::cmp::Reverse(bits)));
+        let most = votes
+            .into_iter()
+            .max_by_key(|&(bits, n)| (n, std::cmp::Reverse(bits)));
         most.map(|(bits, _)| Digest(bits))
     }
 
@@ -188,9 +192,9 @@ impl Fleet {
     pub fn owner(&self, rank: i64) -> Option<WorkerId> {
         let n = self.slots.len();
         let slot = usize::try_from(rank.rem_euclid(i64::try_from(n).ok()?)).ok()?;
-        (0..n).filter_map(|step| self.slots[(slot + step) % n]).find(|worker| {
-            self.members.get(worker).is_some_and(Member::is_joined)
-        })
+        (0..n)
+            .filter_map(|step| self.slots[(slot + step) % n])
+            .find(|worker| self.members.get(worker).is_some_and(Member::is_joined))
     }
 
     /// Counts of every worker that ever was: id, whether it was lost, tally.

@@ -44,9 +44,15 @@ impl Leases {
 
     /// Ends all leases of `worker`.
     pub fn take_all(&mut self, worker: WorkerId) -> Vec<Lease> {
-        let ids: Vec<_> =
-            self.in_force.iter().filter(|(_, l)| l.worker == worker).map(|(&id, _)| id).collect();
-        ids.iter().filter_map(|id| self.in_force.remove(id)).collect()
+        let ids: Vec<_> = self
+            .in_force
+            .iter()
+            .filter(|(_, l)| l.worker == worker)
+            .map(|(&id, _)| id)
+            .collect();
+        ids.iter()
+            .filter_map(|id| self.in_force.remove(id))
+            .collect()
     }
 
     /// The leases in force.

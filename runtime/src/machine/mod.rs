@@ -13,6 +13,9 @@ pub mod policy;
 pub mod scheduler;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -36,7 +39,10 @@ impl Timestamp {
     /// The moment `span` later, saturating.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// The time since `earlier`, zero if that lies ahead.

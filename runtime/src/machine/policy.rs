@@ -47,7 +47,11 @@ impl Candidate {
         self.available_s.max(self.fetch_s())
             + self.kernel_s
             + GAMMA * (self.missing_bytes + returned) as f64 / BYTE_PRICE
-            - if self.is_home { beta * self.kernel_s } else { 0.0 }
+            - if self.is_home {
+                beta * self.kernel_s
+            } else {
+                0.0
+            }
     }
 }
 
@@ -60,7 +64,9 @@ pub fn place(policy: Policy, candidates: &[Candidate], draw: u64) -> Option<Work
         Policy::Owner if home.is_some() => home.map(|c| c.worker),
         Policy::Random => {
             let n = u64::try_from(candidates.len()).ok().filter(|&n| n > 0)?;
-            candidates.get(usize::try_from(draw % n).ok()?).map(|c| c.worker)
+            candidates
+                .get(usize::try_from(draw % n).ok()?)
+                .map(|c| c.worker)
         }
         Policy::Fifo => least(candidates.iter(), |c| c.available_s),
         Policy::Locality | Policy::Owner => least(

@@ -2,15 +2,18 @@
 //! next, what is written through. Owns the cache and the ladder (cache, peers, store); never
 //! touches a network, a file or a clock.
 
+mod ladder;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use peerwren_transports::block::{BlockKey, Digest};
 
+use self::ladder::Ladder;
 use super::cache::{Cache, Copy, NextUse};
 use super::{LeaseId, Timestamp, WorkerId};
-use crate::control::{Assignment, FromWorker, InputHint, Made, Missed, Tally, WorkerSettings};
+use crate::control::{Assignment, FromWorker, InputHint, Made, Tally, WorkerSettings};
 use crate::options::{Durability, Exchange};
 use crate::plan::{Plan, TaskId};
 
@@ -34,6 +37,8 @@ pub enum Input {
     Preload(Vec<BlockKey>),
     /// No unfinished task reads these.
     Dead(Vec<BlockKey>),
+    /// The coordinator wants these in the store.
+    Store(Vec<BlockKey>),
     /// A fetch ended.
     Fetched(Copy, Result<(), FetchFailure>),
     /// A kernel ended, after so many nanoseconds.
@@ -95,19 +100,11 @@ struct Job {
     scratch_bytes: u64,
     hints: Vec<InputHint>,
     missing: BTreeSet<BlockKey>,
+    /// Bytes of inputs that were in the cache or on their way when it began.
+    hit_bytes: u64,
     state: State,
     made: Vec<Made>,
     compute_ns: u64,
-}
-
-#[derive(Debug)]
-struct Ladder {
-    rungs: VecDeque<Origin>,
-    tried: Vec<Origin>,
-    at: Option<Origin>,
-    digest: Option<Digest>,
-    /// Jobs that wait; none for a preload.
-    jobs: Vec<LeaseId>,
 }
 
 /// The state machine of a worker.
@@ -127,7 +124,8 @@ pub struct Worker {
     storing: usize,
     preload_left: Option<BTreeSet<BlockKey>>,
     preloaded: Vec<BlockKey>,
-    dropped: Vec<BlockKey>,
+    /// Blocks that have left the cache since the coordinator was last told.
+    dropped: BTreeSet<BlockKey>,
     tally: Tally,
     alive_at: Timestamp,
     actions: VecDeque<Action>,
@@ -152,7 +150,7 @@ impl Worker {
             storing: 0,
             preload_left: None,
             preloaded: Vec::new(),
-            dropped: Vec::new(),
+            dropped: BTreeSet::new(),
             tally: Tally::default(),
             alive_at: now.after(ALIVE),
             actions: VecDeque::new(),
@@ -165,6 +163,7 @@ impl Worker {
             Input::Assigned(assignment) => self.assigned(assignment),
             Input::Preload(keys) => self.preload(keys),
             Input::Dead(keys) => self.dead(&keys),
+            Input::Store(keys) => self.store(&keys),
             Input::Fetched(copy, result) => self.fetched(copy, result),
             Input::Computed(lease, result, compute_ns) => self.computed(lease, result, compute_ns),
             Input::Stored(copy, result) => self.stored(copy, result),
@@ -176,7 +175,7 @@ impl Worker {
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if now >= self.alive_at {
             self.alive_at = now.after(ALIVE);
-            let (dropped, tally) = (std::mem::take(&mut self.dropped), self.tally());
+            let (dropped, tally) = (self.take_dropped(), self.tally());
             self.send(FromWorker::Alive { dropped, tally });
         }
     }
@@ -199,9 +198,35 @@ impl Worker {
         Copy { key, private }
     }
 
+    /// The memory, for tests.
+    #[cfg(test)]
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// What waits for what, for a person.
+    #[cfg(test)]
+    pub(super) fn summary(&self) -> String {
+        format!(
+            "{:?} waiting {:?}, ladders {:?}, jobs {:?}",
+            self.cache.used(),
+            self.waiting,
+            self.ladders,
+            self.jobs
+        )
+    }
+
     /// Panics with a sentence if what this machine knows contradicts itself.
     pub fn check_invariants(&self) {
         self.cache.check_invariants();
+        for (copy, held) in self.cache.iter() {
+            let coming = self.ladders.contains_key(copy);
+            assert!(
+                held.present != coming,
+                "{} is neither here nor coming, or both",
+                copy.key
+            );
+        }
         for (lease, job) in &self.jobs {
             let reserved = job.state != State::Waiting;
             if matches!(job.state, State::Ready | State::Computing) {
@@ -213,7 +238,10 @@ impl Worker {
                     );
                 }
             }
-            assert!(reserved || self.waiting.contains(lease), "{lease:?} is forgotten");
+            assert!(
+                reserved || self.waiting.contains(lease),
+                "{lease:?} is forgotten"
+            );
         }
     }
 
@@ -231,6 +259,7 @@ impl Worker {
             scratch_bytes: facts.scratch_bytes,
             hints: assignment.inputs,
             missing: BTreeSet::new(),
+            hit_bytes: 0,
             state: State::Waiting,
             made: Vec::new(),
             compute_ns: 0,
@@ -260,71 +289,20 @@ impl Worker {
             self.cache.mark_dead(Copy { key, private: None });
         }
         for copy in self.cache.shed() {
-            self.dropped.push(copy.key);
+            self.dropped.insert(copy.key);
             self.actions.push_back(Action::Drop(copy));
         }
     }
 
-    fn fetched(&mut self, copy: Copy, result: Result<(), FetchFailure>) {
-        self.fetching -= 1;
-        let Some(mut ladder) = self.ladders.remove(&copy) else { return };
-        let origin = ladder.at.take();
-        match result {
-            Ok(()) => {
-                let bytes = self.cache.get(&copy).map_or(0, |held| held.bytes);
-                self.count_fetch(&copy.key, origin, bytes);
-                if let Some(held) = self.cache.get_mut(&copy) {
-                    held.present = true;
-                    held.spare = true;
-                    held.durable = origin == Some(Origin::Store);
-                }
-                if copy.private.is_some() && ladder.jobs.is_empty() {
-                    self.drop_copy(copy);
-                }
-                for lease in ladder.jobs {
-                    self.input_came(lease, &copy.key);
-                }
-                if let Some(left) = &mut self.preload_left
-                    && left.remove(&copy.key)
-                {
-                    self.preloaded.push(copy.key);
-                    self.preload_ended();
-                }
+    /// Puts blocks into the store that nobody else will put there.
+    fn store(&mut self, keys: &[BlockKey]) {
+        for &key in keys {
+            let copy = Copy { key, private: None };
+            match self.cache.get_mut(&copy) {
+                Some(held) if held.present => self.put(copy),
+                // The coordinator learns of it and asks another.
+                _ => drop(self.dropped.insert(key)),
             }
-            Err(FetchFailure::Fatal(error)) => self.send(FromWorker::Broken { error }),
-            Err(FetchFailure::Elsewhere) => {
-                ladder.tried.extend(origin);
-                if matches!(origin, Some(Origin::Peer(_))) {
-                    self.tally.peer_failed += 1;
-                }
-                if ladder.rungs.is_empty() {
-                    self.cache.remove(&copy);
-                    for lease in std::mem::take(&mut ladder.jobs) {
-                        self.give_up(lease, copy.key, &ladder.tried);
-                    }
-                } else {
-                    self.ladders.insert(copy, ladder);
-                    self.fetch_queue.push_front(copy);
-                }
-            }
-        }
-    }
-
-    fn count_fetch(&mut self, key: &BlockKey, origin: Option<Origin>, bytes: u64) {
-        match origin {
-            Some(Origin::Peer(_)) => {
-                self.tally.peer += bytes;
-                self.tally.peer_get += 1;
-            }
-            Some(Origin::Source) if !self.plan.is_input(key) => {}
-            Some(origin) => {
-                self.tally.store_read += bytes;
-                self.tally.store_get += 1;
-                if origin == Origin::Source {
-                    self.tally.inputs_read += bytes;
-                }
-            }
-            None => {}
         }
     }
 
@@ -335,7 +313,9 @@ impl Worker {
         compute_ns: u64,
     ) {
         self.computing -= 1;
-        let Some(mut job) = self.jobs.remove(&lease) else { return };
+        let Some(mut job) = self.jobs.remove(&lease) else {
+            return;
+        };
         let outputs = match result {
             Ok(outputs) => outputs,
             Err(error) => {
@@ -345,33 +325,56 @@ impl Worker {
         };
         self.tally.tasks += 1;
         self.tally.compute_ns += compute_ns;
+        self.tally.cache_hit += job.hit_bytes;
         job.compute_ns = compute_ns;
         self.cache.give_back(job.scratch_bytes);
         self.unpin(lease, &job);
         let through = self.settings.exchange != Exchange::Peer;
         for (key, digest) in outputs {
             let copy = self.copy(key, lease);
-            let bytes = self.plan.bytes(&key);
-            job.made.push(Made { key, digest, durable: through });
-            if self.cache.get(&copy).is_some() {
-                // A recomputed task's other outputs may still be here: their bytes are the same.
-                self.cache.give_back(bytes);
-                continue;
-            }
-            let held = self.cache.insert(copy, bytes, true);
-            if through
-                || self.settings.durability == Durability::All
-                || self.plan.is_result(&key)
-            {
-                held.storing = true;
-                self.store_queue.push_back(copy);
+            job.made.push(Made {
+                key,
+                digest,
+                durable: through,
+            });
+            self.made(copy);
+            if through || self.settings.durability == Durability::All || self.plan.is_result(&key) {
+                self.put(copy);
             }
         }
-        if through && job.made.iter().any(|made| self.is_storing(made.key, lease)) {
+        if through {
             job.state = State::Storing;
             self.jobs.insert(lease, job);
         } else {
             self.done(lease, job);
+        }
+    }
+
+    /// Turns room that was taken for an output into the output. A task that runs again may find it
+    /// here, or on its way here: then its bytes are the same.
+    fn made(&mut self, copy: Copy) {
+        let bytes = self.plan.bytes(&copy.key);
+        self.dropped.remove(&copy.key);
+        let Some(held) = self.cache.get_mut(&copy) else {
+            self.cache.insert(copy, bytes, true);
+            return;
+        };
+        held.spare = held.durable;
+        self.cache.revive(&copy);
+        self.cache.give_back(bytes);
+        if let Some(ladder) = self.ladders.remove(&copy) {
+            self.came(copy, ladder);
+        }
+    }
+
+    /// Queues a copy for the store. One that the store is said to have is put again: who asks has
+    /// not found it there.
+    fn put(&mut self, copy: Copy) {
+        if let Some(held) = self.cache.get_mut(&copy)
+            && !held.storing
+        {
+            held.storing = true;
+            self.store_queue.push_back(copy);
         }
     }
 
@@ -381,7 +384,9 @@ impl Worker {
             self.send(FromWorker::Broken { error });
             return;
         }
-        let Some(held) = self.cache.get_mut(&copy) else { return };
+        let Some(held) = self.cache.get_mut(&copy) else {
+            return;
+        };
         held.storing = false;
         held.durable = true;
         held.spare = true;
@@ -390,17 +395,18 @@ impl Worker {
         if self.plan.is_result(&copy.key) {
             self.tally.outputs_written += held.bytes;
         }
-        if self.settings.exchange == Exchange::Peer {
-            let tally = self.tally();
-            self.send(FromWorker::Durable { keys: vec![copy.key], tally });
-            return;
-        }
-        let finished = self.jobs.iter().find(|(lease, job)| {
-            job.state == State::Storing
-                && job.made.iter().any(|made| made.key == copy.key)
-                && !job.made.iter().any(|made| self.is_storing(made.key, **lease))
+        let waiting = self.jobs.iter().find(|(_, job)| {
+            job.state == State::Storing && job.made.iter().any(|made| made.key == copy.key)
         });
-        if let Some((&lease, _)) = finished
+        let Some((&lease, job)) = waiting else {
+            let tally = self.tally();
+            self.send(FromWorker::Durable {
+                keys: vec![copy.key],
+                tally,
+            });
+            return;
+        };
+        if !job.made.iter().any(|made| self.is_storing(made.key, lease))
             && let Some(job) = self.jobs.remove(&lease)
         {
             if self.settings.exchange == Exchange::Store {
@@ -425,16 +431,23 @@ impl Worker {
         while self.fetching < FETCHES_MAX
             && let Some(copy) = self.fetch_queue.pop_front()
         {
-            let Some(ladder) = self.ladders.get_mut(&copy) else { continue };
-            let Some(origin) = ladder.rungs.pop_front() else { continue };
+            let Some(ladder) = self.ladders.get_mut(&copy) else {
+                continue;
+            };
+            let Some(origin) = ladder.rungs.pop_front() else {
+                continue;
+            };
             ladder.at = Some(origin);
             self.fetching += 1;
-            self.actions.push_back(Action::Fetch(copy, origin, ladder.digest));
+            self.actions
+                .push_back(Action::Fetch(copy, origin, ladder.digest));
         }
         while self.computing < self.settings.cores as usize + COMPUTE_AHEAD
             && let Some((_, lease)) = self.ready.pop_first()
         {
-            let Some(job) = self.jobs.get_mut(&lease) else { continue };
+            let Some(job) = self.jobs.get_mut(&lease) else {
+                continue;
+            };
             job.state = State::Computing;
             self.computing += 1;
             self.actions.push_back(Action::Compute(lease, job.task));
@@ -450,7 +463,9 @@ impl Worker {
     /// Takes room for a task's inputs, outputs and scratch at once, so that tasks never wait for
     /// each other's memory; then starts its fetches. False if there is no room yet.
     fn reserve(&mut self, lease: LeaseId) -> bool {
-        let Some(job) = self.jobs.get(&lease) else { return true };
+        let Some(job) = self.jobs.get(&lease) else {
+            return true;
+        };
         let (inputs, at) = (job.inputs.clone(), self.use_of(&job.task));
         let absent: Vec<_> = inputs
             .iter()
@@ -474,76 +489,37 @@ impl Worker {
             let bytes = self.plan.bytes(&copy.key);
             self.cache.insert(*copy, bytes, false).pins = 1;
         }
-        let mut missing = BTreeSet::new();
+        let (mut missing, mut hit_bytes) = (BTreeSet::new(), 0);
         for key in inputs {
             let copy = self.copy(key, lease);
-            let Some(held) = self.cache.get(&copy) else { continue };
+            let Some(held) = self.cache.get(&copy) else {
+                continue;
+            };
             if held.present {
-                self.tally.cache_hit += held.bytes;
+                hit_bytes += held.bytes;
                 continue;
             }
             missing.insert(key);
             if !absent.contains(&copy) {
-                self.tally.cache_hit += held.bytes;
+                hit_bytes += held.bytes;
             }
             let (rungs, digest) = self.rungs(&key, lease);
             self.fetch(copy, rungs, digest, Some(lease));
         }
-        let Some(job) = self.jobs.get_mut(&lease) else { return true };
+        let Some(job) = self.jobs.get_mut(&lease) else {
+            return true;
+        };
         job.missing = missing;
+        job.hit_bytes = hit_bytes;
         job.state = State::Fetching;
         self.maybe_ready(lease);
         true
     }
 
-    /// The rungs of the ladder for an input, best first.
-    fn rungs(&self, key: &BlockKey, lease: LeaseId) -> (VecDeque<Origin>, Option<Digest>) {
-        if self.plan.is_source(key) {
-            return (VecDeque::from([Origin::Source]), None);
-        }
-        let hint = self.jobs.get(&lease).and_then(|j| j.hints.iter().find(|h| h.key == *key));
-        let Some(hint) = hint else { return (VecDeque::from([Origin::Store]), None) };
-        let mut rungs = VecDeque::new();
-        if self.settings.exchange == Exchange::Peer {
-            rungs.extend(hint.holders.iter().map(|&holder| Origin::Peer(holder)));
-        }
-        if hint.durable || rungs.is_empty() {
-            rungs.push_back(Origin::Store);
-        }
-        (rungs, Some(hint.digest))
-    }
-
-    /// Queues a fetch, or joins the one under way: one in flight a copy.
-    fn fetch(
-        &mut self,
-        copy: Copy,
-        rungs: VecDeque<Origin>,
-        digest: Option<Digest>,
-        job: Option<LeaseId>,
-    ) {
-        if let Some(ladder) = self.ladders.get_mut(&copy) {
-            for rung in rungs {
-                if !ladder.tried.contains(&rung) && !ladder.rungs.contains(&rung) && ladder.at != Some(rung) {
-                    ladder.rungs.push_back(rung);
-                }
-            }
-            ladder.jobs.extend(job);
-            return;
-        }
-        let jobs = job.into_iter().collect();
-        self.ladders.insert(copy, Ladder { rungs, tried: Vec::new(), at: None, digest, jobs });
-        self.fetch_queue.push_back(copy);
-    }
-
-    fn input_came(&mut self, lease: LeaseId, key: &BlockKey) {
-        if let Some(job) = self.jobs.get_mut(&lease) {
-            job.missing.remove(key);
-            self.maybe_ready(lease);
-        }
-    }
-
     fn maybe_ready(&mut self, lease: LeaseId) {
-        let Some(job) = self.jobs.get(&lease) else { return };
+        let Some(job) = self.jobs.get(&lease) else {
+            return;
+        };
         if job.state == State::Fetching && job.missing.is_empty() {
             let at = self.use_of(&job.task);
             self.ready.insert((at, lease));
@@ -551,23 +527,6 @@ impl Worker {
                 job.state = State::Ready;
             }
         }
-    }
-
-    /// Gives a lease back because `key` could not be had.
-    fn give_up(&mut self, lease: LeaseId, key: BlockKey, tried: &[Origin]) {
-        let Some(job) = self.jobs.remove(&lease) else { return };
-        for ladder in self.ladders.values_mut() {
-            ladder.jobs.retain(|&other| other != lease);
-        }
-        self.unpin(lease, &job);
-        self.cache.give_back(job.output_bytes + job.scratch_bytes);
-        let peer = |origin: &Origin| match origin {
-            Origin::Peer(peer) => Some(*peer),
-            Origin::Store | Origin::Source => None,
-        };
-        let workers = tried.iter().filter_map(peer).collect();
-        let store = tried.contains(&Origin::Store);
-        self.send(FromWorker::Missing { lease, blocks: vec![Missed { key, workers, store }] });
     }
 
     fn unpin(&mut self, lease: LeaseId, job: &Job) {
@@ -583,8 +542,22 @@ impl Worker {
     }
 
     fn done(&mut self, lease: LeaseId, job: Job) {
-        debug_assert_eq!(job.made.len(), job.outputs.len(), "a task makes all of its outputs");
-        let (dropped, tally) = (std::mem::take(&mut self.dropped), self.tally());
+        debug_assert_eq!(
+            job.made.len(),
+            job.outputs.len(),
+            "a task makes all of its outputs"
+        );
+        if self.settings.exchange == Exchange::Cache {
+            // The coordinator believes that a task's inputs are here when it is done; while its
+            // outputs were put into the store some may have left, and been told of.
+            let cache = &self.cache;
+            let gone = job
+                .inputs
+                .iter()
+                .filter(|&&key| cache.get(&Copy { key, private: None }).is_none());
+            self.dropped.extend(gone);
+        }
+        let (dropped, tally) = (self.take_dropped(), self.tally());
         self.send(FromWorker::Done {
             lease,
             made: job.made,
@@ -592,6 +565,10 @@ impl Worker {
             compute_ns: job.compute_ns,
             tally,
         });
+    }
+
+    fn take_dropped(&mut self) -> Vec<BlockKey> {
+        std::mem::take(&mut self.dropped).into_iter().collect()
     }
 
     fn preload_ended(&mut self) {
@@ -610,17 +587,19 @@ impl Worker {
         let room = self.cache.take(bytes, front, |key| {
             let mut readers = Vec::new();
             plan.readers(key, &mut readers);
-            readers.iter().map(|task| (task.phase, plan.priority(task))).collect()
+            readers
+                .iter()
+                .map(|task| (task.phase, plan.priority(task)))
+                .collect()
         });
         for copy in room.dropped {
-            self.dropped.push(copy.key);
+            if copy.private.is_none() {
+                self.dropped.insert(copy.key);
+            }
             self.actions.push_back(Action::Drop(copy));
         }
         for copy in room.spill {
-            if let Some(held) = self.cache.get_mut(&copy) {
-                held.storing = true;
-                self.store_queue.push_back(copy);
-            }
+            self.put(copy);
         }
         room.taken
     }
@@ -631,7 +610,9 @@ impl Worker {
     }
 
     fn is_storing(&self, key: BlockKey, lease: LeaseId) -> bool {
-        self.cache.get(&self.copy(key, lease)).is_some_and(|held| held.storing)
+        self.cache
+            .get(&self.copy(key, lease))
+            .is_some_and(|held| held.storing)
     }
 
     fn use_of(&self, task: &TaskId) -> NextUse {
@@ -640,7 +621,11 @@ impl Worker {
 
     fn tally(&self) -> Tally {
         let (cache_bytes, cache_bytes_peak) = self.cache.used();
-        Tally { cache_bytes, cache_bytes_peak, ..self.tally }
+        Tally {
+            cache_bytes,
+            cache_bytes_peak,
+            ..self.tally
+        }
     }
 
     fn send(&mut self, message: FromWorker) {

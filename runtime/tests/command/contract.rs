@@ -8,7 +8,10 @@ use serde_json::Value;
 use crate::tools::{Folder, succeed};
 
 fn times_the_matrix(report: &Value, fields: &[&str]) -> f64 {
-    let bytes: u64 = fields.iter().map(|f| report["bytes"][f].as_u64().unwrap()).sum();
+    let bytes: u64 = fields
+        .iter()
+        .map(|f| report["bytes"][f].as_u64().unwrap())
+        .sum();
     let (m, n) = (report["m"].as_u64().unwrap(), report["n"].as_u64().unwrap());
     bytes as f64 / (m * n * 8) as f64
 }
@@ -22,7 +25,10 @@ fn the_bits_are_those_of_block_and_tree_alone() {
         for engine in ["threads", "processes"] {
             for exchange in ["peer", "cache", "store"] {
                 let how = format!("--workers {workers} --engine {engine} --exchange {exchange}");
-                succeed(&folder.0, &format!("qr {plan} {how} --q q.npy --r r.npy --quiet"));
+                succeed(
+                    &folder.0,
+                    &format!("qr {plan} {how} --q q.npy --r r.npy --quiet"),
+                );
                 let bits = (folder.bytes("q.npy"), folder.bytes("r.npy"));
                 let first = first.get_or_insert_with(|| bits.clone());
                 assert!(*first == bits, "{how}: other bits than with one worker");
@@ -35,9 +41,15 @@ fn the_bits_are_those_of_block_and_tree_alone() {
         "--workers 2 --policy owner --preload",
         "--workers 2 --memory 100KiB",
     ] {
-        succeed(&folder.0, &format!("qr {plan} {how} --q q.npy --r r.npy --quiet"));
+        succeed(
+            &folder.0,
+            &format!("qr {plan} {how} --q q.npy --r r.npy --quiet"),
+        );
         let bits = (folder.bytes("q.npy"), folder.bytes("r.npy"));
-        assert!(first.as_ref() == Some(&bits), "{how}: other bits than with one worker");
+        assert!(
+            first.as_ref() == Some(&bits),
+            "{how}: other bits than with one worker"
+        );
     }
 }
 
@@ -47,11 +59,21 @@ fn workers_send_each_other_little() {
     // 16 x 16 tiles; the strict-owner model gives 1.03 and 3.1 times the matrix.
     for (workers, most) in [(4, 1.25), (16, 4.3)] {
         let how = format!("--workers {workers} --engine threads --report p.json --quiet");
-        succeed(&folder.0, &format!("qr random:1024x1024:1 --block 64 --ib 8 {how}"));
+        succeed(
+            &folder.0,
+            &format!("qr random:1024x1024:1 --block 64 --ib 8 {how}"),
+        );
         let report = folder.report("p.json");
         let times = times_the_matrix(&report, &["peer"]);
-        assert!(times > 0.2 && times <= most, "{workers} workers: {times} times the matrix");
-        assert_eq!(report["inputs_read"], 1024 * 1024 * 8, "each input tile is read once");
+        assert!(
+            times > 0.2 && times <= most,
+            "{workers} workers: {times} times the matrix"
+        );
+        assert_eq!(
+            report["inputs_read"],
+            1024 * 1024 * 8,
+            "each input tile is read once"
+        );
         assert_eq!(report["bytes"]["store_read"], report["inputs_read"]);
         assert_eq!(report["bytes"]["store_written"], 0, "nothing was asked for");
     }
@@ -63,11 +85,25 @@ fn the_owner_policy_moves_what_the_model_counts() {
     let program = Program::parse("qr_grid.lp", Program::shipped("qr_grid").unwrap()).unwrap();
     for (p, q, m, n) in [(2, 2, 512, 512), (3, 2, 600, 400), (4, 1, 700, 100)] {
         let workers = u32::try_from(p * q).unwrap();
-        let sizes = [("m", m), ("n", n), ("nb", 50), ("ib", 10), ("P", p), ("Q", q), ("HP", p), ("HQ", q)];
+        let sizes = [
+            ("m", m),
+            ("n", n),
+            ("nb", 50),
+            ("ib", 10),
+            ("P", p),
+            ("Q", q),
+            ("HP", p),
+            ("HQ", q),
+        ];
         let sizes = sizes.map(|(name, value)| (name.to_owned(), value)).into();
         let model = owner_traffic(&program.bind(&sizes).unwrap(), workers, |_| None).unwrap();
-        let how = format!("--tree grid:{p}x{q}:chain --workers {workers} --policy owner --engine threads");
-        succeed(&folder.0, &format!("qr random:{m}x{n}:1 --block 50 --ib 10 {how} --report p.json --quiet"));
+        let how = format!(
+            "--tree grid:{p}x{q}:chain --workers {workers} --policy owner --engine threads"
+        );
+        succeed(
+            &folder.0,
+            &format!("qr random:{m}x{n}:1 --block 50 --ib 10 {how} --report p.json --quiet"),
+        );
         let report = folder.report("p.json");
         assert_eq!(report["bytes"]["peer"], model.bytes, "{p}x{q}");
         assert_eq!(report["requests"]["peer_get"], model.blocks, "{p}x{q}");
@@ -78,7 +114,10 @@ fn the_owner_policy_moves_what_the_model_counts() {
 fn the_authors_tree_through_the_store_moves_what_they_said() {
     let folder = Folder::new("numpywren");
     let how = "--exchange store --tree numpywren --workers 2 --engine threads --store memory";
-    succeed(&folder.0, &format!("qr random:512x512:1 --block 32 {how} --report p.json --quiet"));
+    succeed(
+        &folder.0,
+        &format!("qr random:512x512:1 --block 32 {how} --report p.json --quiet"),
+    );
     let report = folder.report("p.json");
     assert_eq!(report["tasks"], 3_138);
     assert_eq!(report["tasks_recomputed"], 0);
@@ -86,7 +125,8 @@ fn the_authors_tree_through_the_store_moves_what_they_said() {
     assert_eq!(report["bytes"]["cache_hit"], 0);
     assert!(times_the_matrix(&report, &["store_read", "store_written"]) >= 40.0);
     // Every read and every write of the counting model, no more and no fewer.
-    let program = Program::parse("qr_numpywren.lp", Program::shipped("qr_numpywren").unwrap()).unwrap();
+    let program =
+        Program::parse("qr_numpywren.lp", Program::shipped("qr_numpywren").unwrap()).unwrap();
     let sizes = [("n".to_owned(), 512), ("nb".to_owned(), 32)].into();
     let model = store_traffic(&program.bind(&sizes).unwrap()).unwrap();
     assert_eq!(report["requests"]["store_get"], model.read.blocks);
@@ -105,12 +145,26 @@ fn a_small_memory_is_kept_to_by_spilling() {
         let report = folder.report("p.json");
         let limit = report["memory"].as_u64().unwrap();
         let peak = ["", "/q", "/check"].map(|phase| {
-            report.pointer(&format!("{phase}/peak_cache_bytes")).unwrap().as_u64().unwrap()
+            report
+                .pointer(&format!("{phase}/peak_cache_bytes"))
+                .unwrap()
+                .as_u64()
+                .unwrap()
         });
-        assert!(peak.iter().all(|&peak| peak > 0 && peak <= limit), "{peak:?} of {limit}");
+        assert!(
+            peak.iter().all(|&peak| peak > 0 && peak <= limit),
+            "{peak:?} of {limit}"
+        );
         let written = report["bytes"]["store_written"].as_u64().unwrap();
-        assert_eq!(written > 0, spills, "--memory {memory}: {written} bytes were written");
-        assert_eq!(report["tasks_recomputed"], 0, "what is needed is spilled, not lost");
+        assert_eq!(
+            written > 0,
+            spills,
+            "--memory {memory}: {written} bytes were written"
+        );
+        assert_eq!(
+            report["tasks_recomputed"], 0,
+            "what is needed is spilled, not lost"
+        );
         assert!(report["residual"].as_f64().unwrap() < 30.0);
     }
 }

@@ -1,4 +1,5 @@
 //! Workers and drivers that die: a run loses time only, and nothing is left behind.
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so aloud")]
 
 use std::io::Read;
 use std::time::Duration;
@@ -11,12 +12,17 @@ const PLAN: &str = "qr random:1200x900:5 --block 50 --ib 10 --tree grid:2x2";
 #[test]
 fn a_killed_worker_costs_time_only() {
     let folder = Folder::new("killed");
-    succeed(&folder.0, &format!("{PLAN} --workers 1 --q q1.npy --r r1.npy --quiet"));
+    succeed(
+        &folder.0,
+        &format!("{PLAN} --workers 1 --q q1.npy --r r1.npy --quiet"),
+    );
     let line = format!("{PLAN} --workers 3 --q q2.npy --r r2.npy --report p.json --quiet");
     let mut run = start(&folder.0, &line);
     // Three at different moments: while joining or computing, while others hold what it made.
     for pause_ms in [30, 150, 150] {
-        wait_until("a worker to kill", || !children(run.id()).is_empty() || !is_alive(run.id()));
+        wait_until("a worker to kill", || {
+            !children(run.id()).is_empty() || !is_alive(run.id())
+        });
         std::thread::sleep(Duration::from_millis(pause_ms));
         if let Some(&worker) = children(run.id()).last() {
             signal("KILL", worker);
@@ -24,22 +30,41 @@ fn a_killed_worker_costs_time_only() {
     }
     let mut told = String::new();
     let status = run.wait().unwrap();
-    run.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    run.stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
     assert!(status.success(), "{told}");
     let report = folder.report("p.json");
     let lost = ["", "/q"].map(|phase| {
-        report.pointer(&format!("{phase}/workers_lost")).unwrap().as_u64().unwrap()
+        report
+            .pointer(&format!("{phase}/workers_lost"))
+            .unwrap()
+            .as_u64()
+            .unwrap()
     });
     assert!(lost.iter().sum::<u64>() >= 1, "nobody was lost: {lost:?}");
-    assert!(folder.bytes("q1.npy") == folder.bytes("q2.npy"), "Q has other bits");
-    assert!(folder.bytes("r1.npy") == folder.bytes("r2.npy"), "R has other bits");
+    assert!(
+        folder.bytes("q1.npy") == folder.bytes("q2.npy"),
+        "Q has other bits"
+    );
+    assert!(
+        folder.bytes("r1.npy") == folder.bytes("r2.npy"),
+        "R has other bits"
+    );
 }
 
 #[test]
 fn a_run_whose_workers_all_die_goes_on() {
     let folder = Folder::new("all-killed");
-    let mut run = start(&folder.0, &format!("{PLAN} --workers 2 --check --report p.json --quiet"));
-    wait_until("two workers", || children(run.id()).len() == 2 || !is_alive(run.id()));
+    let mut run = start(
+        &folder.0,
+        &format!("{PLAN} --workers 2 --check --report p.json --quiet"),
+    );
+    wait_until("two workers", || {
+        children(run.id()).len() == 2 || !is_alive(run.id())
+    });
     std::thread::sleep(Duration::from_millis(200));
     for worker in children(run.id()) {
         signal("KILL", worker);
@@ -47,7 +72,8 @@ fn a_run_whose_workers_all_die_goes_on() {
     assert!(run.wait().unwrap().success());
     let report = folder.report("p.json");
     assert!(report["residual"].as_f64().unwrap() < 30.0);
-    let lost = report["workers_lost"].as_u64().unwrap() + report["q"]["workers_lost"].as_u64().unwrap()
+    let lost = report["workers_lost"].as_u64().unwrap()
+        + report["q"]["workers_lost"].as_u64().unwrap()
         + report["check"]["workers_lost"].as_u64().unwrap();
     assert!(lost >= 2, "{lost} workers were lost");
 }
@@ -63,7 +89,11 @@ fn workers_that_die_at_every_start_end_the_run() {
     }
     let mut told = String::new();
     assert_eq!(run.wait().unwrap().code(), Some(1));
-    run.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    run.stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
     assert!(told.contains("error: workers keep dying"), "{told}");
     assert_eq!(folder.names(), [""; 0], "nothing half-written is left");
 }
@@ -76,16 +106,24 @@ fn a_killed_driver_leaves_no_worker_and_no_store() {
     for name in ["KILL", "INT", "TERM"] {
         let line = format!("{PLAN} --workers 2 --exchange store --r r.npy --quiet");
         let words: Vec<_> = line.split_whitespace().collect();
-        let mut run = crate::tools::command(&folder.0, &words, &set).spawn().unwrap();
+        let mut run = crate::tools::command(&folder.0, &words, &set)
+            .spawn()
+            .unwrap();
         wait_until("two workers", || children(run.id()).len() == 2);
         wait_until("blocks in the store", || !temporary.names().is_empty());
         let workers = children(run.id());
         signal(name, run.id());
         let code = run.wait().unwrap().code();
         assert_eq!(code, if name == "KILL" { None } else { Some(1) }, "{name}");
-        wait_until("the workers' end", || !workers.iter().any(|&worker| is_alive(worker)));
+        wait_until("the workers' end", || {
+            !workers.iter().any(|&worker| is_alive(worker))
+        });
         wait_until("an empty temporary folder", || temporary.names().is_empty());
-        assert_eq!(folder.names(), [""; 0], "{name}: nothing half-written is left");
+        assert_eq!(
+            folder.names(),
+            [""; 0],
+            "{name}: nothing half-written is left"
+        );
     }
 }
 
@@ -95,14 +133,20 @@ fn a_full_disk_fails_the_run_in_clear_words() {
     let store = folder.0.join("store");
     std::fs::create_dir(&store).unwrap();
     let mount = |arguments: &[&str]| {
-        let done = std::process::Command::new("mount").args(arguments).arg(&store).output();
+        let done = std::process::Command::new("mount")
+            .args(arguments)
+            .arg(&store)
+            .output();
         done.is_ok_and(|output| output.status.success())
     };
     if !mount(&["-t", "tmpfs", "-o", "size=256k", "tmpfs"]) {
         eprintln!("SKIPPED: a full disk needs the right to mount a small file system");
         return;
     }
-    let output = peerwren(&folder.0, &format!("{PLAN} --exchange store --store store --r r.npy --quiet"));
+    let output = peerwren(
+        &folder.0,
+        &format!("{PLAN} --exchange store --store store --r r.npy --quiet"),
+    );
     let unmounted = std::process::Command::new("umount").arg(&store).status();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");

@@ -21,8 +21,9 @@ impl Folder {
     /// The names of the files in it, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -50,7 +51,10 @@ pub(crate) fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &
             command.env_remove(name);
         }
     }
-    command.current_dir(folder).args(arguments).envs(environment.iter().copied());
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .envs(environment.iter().copied());
     command
 }
 
@@ -88,10 +92,15 @@ pub(crate) fn start(folder: &Path, line: &str) -> Child {
 /// The live children of a process.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     let mut found = Vec::new();
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
     for task in tasks.flatten() {
         let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        found.extend(list.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        found.extend(
+            list.split_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
     }
     found.retain(|&pid| is_alive(pid));
     found
@@ -100,13 +109,20 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
 /// Whether a process runs and is not a zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// Sends a signal by name.
 pub(crate) fn signal(name: &str, pid: u32) {
-    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
-    assert!(sent.success() || !is_alive(pid), "cannot send {name} to {pid}");
+    let sent = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(
+        sent.success() || !is_alive(pid),
+        "cannot send {name} to {pid}"
+    );
 }
 
 /// Waits until something is so; a test that waits in vain fails after a minute.

@@ -10,8 +10,8 @@
 //! was written last: lengths and digests tell.
 
 use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +43,10 @@ impl FileStore {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         // Blocks are the user's data: a folder that is made here is the user's alone.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&root);
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&root);
         Self::probed(root, made)
     }
 
@@ -220,7 +223,9 @@ impl Inner {
     /// Makes a folder below the root, never the root itself: a store that is removed while somebody
     /// writes stays removed.
     fn make(&self, folder: &Path) -> io::Result<()> {
-        let Ok(below) = folder.strip_prefix(&self.root) else { return Ok(()) };
+        let Ok(below) = folder.strip_prefix(&self.root) else {
+            return Ok(());
+        };
         let mut at = self.root.clone();
         for part in below {
             at.push(part);

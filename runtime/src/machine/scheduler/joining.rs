@@ -1,0 +1,225 @@
+//! Workers that come and go: when a run has enough of them, who is turned away, what is done again
+//! when one is lost. Never starts or ends one itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use peerwren_transports::block::{BlockKey, Digest};
+
+use super::super::{Timestamp, WorkerId};
+use super::{Action, Scheduler, Stage};
+use crate::control::{Peer, ToWorker};
+use crate::plan::TaskId;
+
+impl Scheduler {
+    /// Asks for all wanted workers.
+    pub(super) fn begin(&mut self, now: Timestamp) {
+        self.stage = Stage::Gathering {
+            deadline: now.after(self.settings.start_timeout),
+        };
+        for slot in 0..self.settings.workers {
+            let worker = self.fleet.start(now, slot);
+            self.actions.push_back(Action::Start(worker, slot));
+        }
+    }
+
+    /// A worker is there.
+    pub(super) fn joined(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerId,
+        address: String,
+        bits: Digest,
+    ) {
+        let known: Vec<Peer> = self
+            .fleet
+            .joined()
+            .filter_map(|(id, m)| {
+                m.address.clone().map(|address| Peer {
+                    worker: id,
+                    address,
+                })
+            })
+            .collect();
+        let Some(member) = self.fleet.get_mut(worker) else {
+            self.actions.push_back(Action::End(worker));
+            return;
+        };
+        member.heard = now;
+        member.address = Some(address.clone());
+        member.bits = Some(bits);
+        if self.bits.is_some_and(|common| common != bits) {
+            self.refuse(now, worker);
+            return;
+        }
+        for peer in &known {
+            let joined = vec![Peer {
+                worker,
+                address: address.clone(),
+            }];
+            self.send(
+                peer.worker,
+                ToWorker::Peers {
+                    joined,
+                    left: Vec::new(),
+                },
+            );
+        }
+        self.send(
+            worker,
+            ToWorker::Peers {
+                joined: known,
+                left: Vec::new(),
+            },
+        );
+        match self.stage {
+            Stage::Gathering { .. }
+                if self.fleet.joined().count() == self.settings.workers as usize =>
+            {
+                self.gathered(now);
+            }
+            Stage::Running { .. } => {
+                for (_, _, task) in std::mem::take(&mut self.homeless) {
+                    self.place(task);
+                }
+                self.touched.insert(worker);
+                self.dispatch(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// A worker is lost: what only it had or did is done again.
+    pub(super) fn left(&mut self, now: Timestamp, worker: WorkerId) {
+        let Some(member) = self.fleet.remove(worker) else {
+            return;
+        };
+        self.counted.lost += 1;
+        let others: Vec<_> = self.fleet.joined().map(|(id, _)| id).collect();
+        for other in others {
+            self.send(
+                other,
+                ToWorker::Peers {
+                    joined: Vec::new(),
+                    left: vec![worker],
+                },
+            );
+        }
+        let mut again: Vec<TaskId> = self
+            .leases
+            .take_all(worker)
+            .iter()
+            .map(|l| l.task)
+            .collect();
+        again.extend(member.backlog.iter().map(|&(_, _, task)| task));
+        for task in &again {
+            self.ready.remove(task);
+        }
+        for key in self.directory.drop_worker(worker) {
+            self.mourn(key);
+        }
+        self.keep_instead_of(worker);
+        for task in again {
+            self.consider(task);
+        }
+        self.touched.remove(&worker);
+        if self.fleet.may_replace() {
+            let replacement = self.fleet.start(now, member.slot);
+            self.counted.replaced += 1;
+            self.actions
+                .push_back(Action::Start(replacement, member.slot));
+        } else {
+            self.fail(format!(
+                "workers keep dying: {} were lost, the last ones without finishing a task; see their \
+                 last lines above, and try fewer --workers or more --memory",
+                self.counted.lost
+            ));
+            return;
+        }
+        if self.preloading.remove(&worker) && self.preloading.is_empty() {
+            self.start_phase(now, 0);
+        }
+        self.dispatch(now);
+    }
+
+    /// Turns a worker away whose kernels give other bits: mixing recomputed V with applied V can
+    /// break Q.
+    fn refuse(&mut self, now: Timestamp, worker: WorkerId) {
+        tracing::warn!(%worker, "computes other bits than the run's workers (another CPU); refused");
+        let slot = self.fleet.get(worker).map(|member| member.slot);
+        self.counted.refused += 1;
+        self.send(worker, ToWorker::Stop);
+        self.actions.push_back(Action::End(worker));
+        let others: Vec<_> = self
+            .fleet
+            .joined()
+            .map(|(id, _)| id)
+            .filter(|&id| id != worker)
+            .collect();
+        for other in others {
+            self.send(
+                other,
+                ToWorker::Peers {
+                    joined: Vec::new(),
+                    left: vec![worker],
+                },
+            );
+        }
+        if self.fleet.refuse(worker)
+            && let Some(slot) = slot
+        {
+            let replacement = self.fleet.start(now, slot);
+            self.actions.push_back(Action::Start(replacement, slot));
+        } else if self.fleet.iter().next().is_none() {
+            self.fail(
+                "every worker computes other bits than the run's: run on one kind of CPU".into(),
+            );
+        }
+    }
+
+    /// No more workers are waited for: decides whose bits are the run's, and begins.
+    pub(super) fn gathered(&mut self, now: Timestamp) {
+        self.bits = self.fleet.common_bits();
+        let other: Vec<_> = self
+            .fleet
+            .joined()
+            .filter(|(_, member)| member.bits != self.bits)
+            .map(|(id, _)| id)
+            .collect();
+        for worker in other {
+            self.refuse(now, worker);
+        }
+        if !self.settings.preload {
+            self.start_phase(now, 0);
+            return;
+        }
+        let mut wanted: BTreeMap<WorkerId, BTreeSet<BlockKey>> = BTreeMap::new();
+        let plan = Arc::clone(&self.plan);
+        let mut readers = Vec::new();
+        for key in plan.sources(0) {
+            readers.clear();
+            plan.readers(&key, &mut readers);
+            for task in readers.iter().filter(|task| task.phase == 0) {
+                let owner = plan.home(task).and_then(|rank| self.fleet.owner(rank));
+                if let Some(worker) = owner.or_else(|| self.fleet.joined().next().map(|(id, _)| id))
+                {
+                    wanted.entry(worker).or_default().insert(key);
+                }
+            }
+        }
+        if wanted.is_empty() {
+            self.start_phase(now, 0);
+            return;
+        }
+        self.stage = Stage::Preloading;
+        for (worker, keys) in wanted {
+            self.preloading.insert(worker);
+            self.send(
+                worker,
+                ToWorker::Preload {
+                    keys: keys.into_iter().collect(),
+                },
+            );
+        }
+    }
+}

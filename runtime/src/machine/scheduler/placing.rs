@@ -1,0 +1,292 @@
+//! Which ready task goes to which worker, and when: backlogs at the coordinator, leases for the next
+//! few, thefts that pay. The choice itself is [`policy`]'s.
+
+use peerwren_kernels::op::TaskShapes;
+use peerwren_transports::block::BlockKey;
+
+use super::super::directory::Entry;
+use super::super::fleet::{Member, Rank};
+use super::super::lease::Lease;
+use super::super::policy::{self, Candidate};
+use super::super::{Timestamp, WorkerId};
+use super::{Scheduler, Stage};
+use crate::control::{Assignment, InputHint, ToWorker};
+use crate::plan::{Plan, TaskId};
+
+/// Workers looked at for one theft: those with the longest backlogs.
+const VICTIMS_MAX: usize = 4;
+/// Backlog entries looked at for one theft, a victim.
+const THEFT_TASKS_MAX: usize = 8;
+/// Holders named in a hint: whoever has asked so many in vain asks the coordinator again.
+const HOLDERS_MAX: usize = 8;
+
+/// A task that could run now.
+#[derive(Clone, Debug)]
+pub(super) struct Ready {
+    pub(super) inputs: Vec<BlockKey>,
+    pub(super) output_bytes: u64,
+    pub(super) flops: u64,
+    pub(super) home: Option<i64>,
+    pub(super) rank: Rank,
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Nowhere,
+    Backlog(WorkerId),
+    Leased,
+}
+
+impl Scheduler {
+    /// Makes a task ready if it may run, can run and does not run.
+    pub(super) fn consider(&mut self, task: TaskId) {
+        let Stage::Running { phase } = self.stage else {
+            return;
+        };
+        if usize::from(task.phase) > phase
+            || self.done.contains(&task)
+            || self.ready.contains_key(&task)
+        {
+            return;
+        }
+        let slots = self.plan.input_slots(&task);
+        let mut inputs = Vec::with_capacity(slots.len());
+        for key in slots.iter().flatten() {
+            if !self.plan.is_source(key) && !self.directory.is_available(key) {
+                return;
+            }
+            if !inputs.contains(key) {
+                inputs.push(*key);
+            }
+        }
+        for key in &inputs {
+            self.entry_of(*key);
+        }
+        let (output_bytes, flops) = cost(&self.plan, &task, &slots);
+        self.got_ready += 1;
+        let ready = Ready {
+            inputs,
+            output_bytes,
+            flops,
+            home: self.plan.home(&task),
+            rank: (self.plan.priority(&task), self.got_ready, task),
+            place: Place::Nowhere,
+        };
+        self.ready.insert(task, ready);
+        self.place(task);
+    }
+
+    /// Puts a ready task into a worker's backlog, or among those that wait for any worker.
+    pub(super) fn place(&mut self, task: TaskId) {
+        let Some(ready) = self.ready.get(&task) else {
+            return;
+        };
+        let (rank, flops) = (ready.rank, ready.flops);
+        let task_view = self.view(ready);
+        let candidates: Vec<_> = self
+            .fleet
+            .joined()
+            .map(|(id, member)| self.candidate(id, member, &task_view))
+            .collect();
+        let draw = rank.1.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 17;
+        let place = match policy::place(self.settings.policy, &candidates, draw) {
+            None => {
+                self.homeless.insert(rank);
+                Place::Nowhere
+            }
+            Some(worker) => {
+                if let Some(member) = self.fleet.get_mut(worker) {
+                    member.backlog.insert(rank);
+                    member.backlog_flops += flops;
+                }
+                self.touched.insert(worker);
+                self.has_grown = true;
+                Place::Backlog(worker)
+            }
+        };
+        if let Some(ready) = self.ready.get_mut(&task) {
+            ready.place = place;
+        }
+    }
+
+    fn view<'a>(&'a self, ready: &'a Ready) -> TaskView<'a> {
+        TaskView {
+            home: ready.home.and_then(|rank| self.fleet.owner(rank)),
+            inputs: ready
+                .inputs
+                .iter()
+                .filter_map(|key| self.directory.get(key))
+                .collect(),
+            ready,
+        }
+    }
+
+    fn candidate(&self, worker: WorkerId, member: &Member, task: &TaskView<'_>) -> Candidate {
+        let missing = task.inputs.iter().filter(|entry| !entry.reaches(worker));
+        Candidate {
+            worker,
+            is_home: task.home == Some(worker),
+            cores: self.settings.cores,
+            available_s: (member.backlog_flops + member.leased_flops) as f64
+                / (member.speed * f64::from(self.settings.cores)),
+            kernel_s: task.ready.flops as f64 / member.speed,
+            missing_bytes: missing.map(|entry| entry.bytes).sum(),
+            output_bytes: task.ready.output_bytes,
+        }
+    }
+
+    /// Gives the workers whose state has changed their next tasks, then lets idle ones steal.
+    pub(super) fn dispatch(&mut self, now: Timestamp) {
+        if !matches!(self.stage, Stage::Running { .. }) {
+            return;
+        }
+        let touched = std::mem::take(&mut self.touched);
+        let cores = self.settings.cores as usize;
+        for &worker in &touched {
+            while let Some(member) = self.fleet.get_mut(worker)
+                && member.leases.len() < cores + policy::AHEAD
+                && let Some((_, _, task)) = member.backlog.pop_first()
+            {
+                member.backlog_flops -= self.ready[&task].flops;
+                self.assign(now, worker, task);
+            }
+        }
+        let is_idle = |member: &Member| member.leases.len() < cores;
+        let thieves: Vec<_> = if std::mem::take(&mut self.has_grown) {
+            self.fleet
+                .joined()
+                .filter(|(_, member)| is_idle(member))
+                .map(|(id, _)| id)
+                .collect()
+        } else {
+            let is_idle = |id: &WorkerId| self.fleet.get(*id).is_some_and(is_idle);
+            touched.into_iter().filter(is_idle).collect()
+        };
+        for thief in thieves {
+            while self.fleet.get(thief).is_some_and(is_idle)
+                && let Some((victim, task)) = self.theft(thief)
+            {
+                let ready = &self.ready[&task];
+                if let Some(member) = self.fleet.get_mut(victim) {
+                    member.backlog.remove(&ready.rank);
+                    member.backlog_flops -= ready.flops;
+                }
+                self.assign(now, thief, task);
+            }
+        }
+    }
+
+    /// A task in another's backlog that `thief` would finish so much earlier that its bytes pay.
+    fn theft(&self, thief: WorkerId) -> Option<(WorkerId, TaskId)> {
+        let mut victims: Vec<_> = self
+            .fleet
+            .joined()
+            .filter(|(id, member)| *id != thief && !member.backlog.is_empty())
+            .collect();
+        victims.sort_by_key(|(id, member)| (std::cmp::Reverse(member.backlog_flops), *id));
+        let member = self.fleet.get(thief)?;
+        for (victim, owner) in victims.into_iter().take(VICTIMS_MAX) {
+            for (_, _, task) in owner.backlog.iter().rev().take(THEFT_TASKS_MAX) {
+                let view = self.view(&self.ready[task]);
+                let mine = self.candidate(thief, member, &view);
+                let theirs = self.candidate(victim, owner, &view);
+                if policy::steal_pays(self.settings.policy, &mine, &theirs) {
+                    return Some((victim, *task));
+                }
+            }
+        }
+        None
+    }
+
+    fn assign(&mut self, now: Timestamp, worker: WorkerId, task: TaskId) {
+        let Some(ready) = self.ready.get_mut(&task) else {
+            return;
+        };
+        ready.place = Place::Leased;
+        let (inputs, flops) = (ready.inputs.clone(), ready.flops);
+        let id = self.leases.grant(Lease {
+            task,
+            worker,
+            flops,
+            granted: now,
+        });
+        let mut hints = Vec::with_capacity(inputs.len());
+        for key in inputs {
+            let Some(entry) = self.directory.get_mut(&key) else {
+                continue;
+            };
+            let is_here = entry.holders.contains(&worker);
+            if !is_here && !entry.coming.contains(&worker) {
+                entry.coming.push(worker);
+            }
+            let Some(digest) = entry.digest else { continue };
+            let mut holders: Vec<_> = entry
+                .holders
+                .iter()
+                .copied()
+                .filter(|&holder| holder != worker)
+                .collect();
+            holders.sort_by_key(|&h| (self.fleet.get(h).map_or(u64::MAX, |m| m.asked_bytes), h));
+            holders.truncate(HOLDERS_MAX);
+            if !is_here
+                && let Some(&first) = holders.first()
+                && let Some(member) = self.fleet.get_mut(first)
+            {
+                member.asked_bytes += entry.bytes;
+            }
+            hints.push(InputHint {
+                key,
+                digest,
+                holders,
+                durable: entry.durable,
+            });
+        }
+        let Some(member) = self.fleet.get_mut(worker) else {
+            return;
+        };
+        member.leases.insert(id);
+        member.leased_flops += flops;
+        let dead = std::mem::take(&mut member.dead);
+        self.send(
+            worker,
+            ToWorker::Assign(Assignment {
+                lease: id,
+                task,
+                inputs: hints,
+                dead,
+            }),
+        );
+    }
+}
+
+/// A ready task with what is the same for all candidates.
+struct TaskView<'a> {
+    ready: &'a Ready,
+    home: Option<WorkerId>,
+    inputs: Vec<&'a Entry>,
+}
+
+/// Bytes of a task's outputs and its flops.
+fn cost(plan: &Plan, task: &TaskId, input_slots: &[Option<BlockKey>]) -> (u64, u64) {
+    let (inputs, outputs) = (
+        plan.shapes(input_slots),
+        plan.shapes(&plan.output_slots(task)),
+    );
+    let kernel = plan
+        .kernels()
+        .get(plan.kernel(task))
+        .expect("the plan was checked");
+    let flops = kernel.flops(&TaskShapes {
+        inputs: &inputs,
+        outputs: &outputs,
+    });
+    (
+        outputs
+            .iter()
+            .flatten()
+            .map(|shape| shape.bytes() as u64)
+            .sum(),
+        flops,
+    )
+}

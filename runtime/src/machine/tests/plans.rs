@@ -1,0 +1,100 @@
+//! Small plans: those of `linalg`, and one whose results are read by later tasks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use peerwren_kernels::op::KernelSet;
+
+use crate::linalg::{QrRequest, plan_qr};
+use crate::matrix::{MatrixSource, SourceSpec};
+use crate::options::{EngineKind, MachineFacts, RunOptions, StoreChoice};
+use crate::plan::{InputFrom, PhaseSpec, Plan, PlanSpec};
+
+/// Side of a tile; tiles below it in size are there where a matrix does not divide by it.
+const NB: u64 = 4;
+
+/// QR of `mt` x `nt` tiles, the last ones short by `short` rows and columns: the factorization, and
+/// with `all` Q and the check too.
+pub(super) fn qr(mt: u64, nt: u64, short: u64, tree: &str, workers: u32, all: bool) -> Arc<Plan> {
+    plan(qr_spec(
+        NB,
+        (mt * NB - short, nt * NB - short),
+        tree,
+        workers,
+        all,
+    ))
+}
+
+/// The same for an m x n matrix in tiles of side `nb`.
+pub(super) fn qr_spec(
+    nb: u64,
+    (m, n): (u64, u64),
+    tree: &str,
+    workers: u32,
+    all: bool,
+) -> PlanSpec {
+    let options = RunOptions {
+        block: Some(nb as u32),
+        ib: Some((nb as u32).div_ceil(16).max(2)),
+        tree: tree.parse().expect("a tree"),
+        workers: Some(workers),
+        engine: EngineKind::Threads,
+        store: StoreChoice::Memory,
+        ..RunOptions::default()
+    };
+    let facts = MachineFacts {
+        cores: 1,
+        memory_available_bytes: 1 << 30,
+    };
+    let request = QrRequest {
+        source: MatrixSource::parse(&format!("random:{m}x{n}")).expect("a matrix"),
+        options: options.resolve(m, n, &facts).expect("options"),
+        q: all.then(|| PathBuf::from("q.npy")),
+        r: Some(PathBuf::from("r.npy")),
+        check: all,
+        interrupt: crate::Interrupt::default(),
+    };
+    PlanSpec {
+        run: 7,
+        ..plan_qr(&request).expect("a plan")
+    }
+}
+
+pub(super) fn plan(spec: PlanSpec) -> Arc<Plan> {
+    Plan::new(spec, KernelSet::standard()).expect("a sound plan")
+}
+
+/// A sheet of tiles, each made of two of the row before: every tile is a result, and is read.
+pub(super) fn weave(rows: u64, cols: u64) -> Arc<Plan> {
+    let source = "program weave
+param K, J, nb
+input A[j in 0..J, z in 0..1] : full(nb, nb)
+tile S[k, j] : full(nb, nb)
+alias S[0, j] = A[j, 0]
+output X[k in 1..K + 1, j in 0..J] = S[k, j]
+for k in 0..K {
+  S[k + 1, 0] = identity(S[k, 0]) @ 0 prio k
+  for j in 1..J { S[k + 1, j] = gram_step(S[k, j], S[k, j - 1]) @ j prio k }
+}
+";
+    let int = |value: u64| i64::try_from(value).expect("small");
+    let a = SourceSpec::Random {
+        m: cols * NB,
+        n: NB,
+        seed: 1,
+    };
+    let phase = PhaseSpec {
+        name: "weave".to_owned(),
+        file: "weave.lp".to_owned(),
+        source: source.to_owned(),
+        params: [("K", rows), ("J", cols), ("nb", NB)]
+            .map(|(name, value)| (name.to_owned(), int(value)))
+            .to_vec(),
+        inputs: vec![("A".to_owned(), InputFrom::Matrix(a, NB as u32))],
+        results: vec!["X".to_owned()],
+    };
+    plan(PlanSpec {
+        run: 7,
+        phases: vec![phase],
+    })
+}

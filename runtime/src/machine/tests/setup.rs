@@ -1,0 +1,92 @@
+//! What a world is made of and what goes wrong in it.
+
+use crate::options::{Durability, Exchange, Policy};
+
+/// Numbers from a seed (splitmix64).
+#[derive(Clone, Debug)]
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// One of `lo..hi`.
+    pub(super) fn within(&mut self, lo: u64, hi: u64) -> u64 {
+        lo + self.next() % (hi - lo)
+    }
+
+    pub(super) fn chance(&mut self, per_mille: u64) -> bool {
+        self.next() % 1000 < per_mille
+    }
+
+    pub(super) fn one_of<T: std::marker::Copy>(&mut self, from: &[T]) -> T {
+        from[usize::try_from(self.next() % from.len() as u64).expect("an index")]
+    }
+}
+
+/// How a worker is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// Its connection ends at once.
+    Told,
+    /// Nobody is told; its lease ends.
+    Silent,
+    /// It goes on, but what it says arrives after its lease has ended.
+    Stalled,
+}
+
+/// A loss to come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kill {
+    /// After so many finished tasks.
+    pub(super) after: u64,
+    pub(super) all: bool,
+    pub(super) how: Loss,
+}
+
+/// What goes wrong. Chances are per mille.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults {
+    pub(super) kills: Vec<Kill>,
+    /// A worker computes and fetches so many times slower.
+    pub(super) slow_workers: u64,
+    /// Messages take up to so many microseconds more.
+    pub(super) latency_us: u64,
+    /// A peer does not deliver what it has, or other bytes.
+    pub(super) peer_fails: u64,
+    /// The store takes a block and has it no more, results excepted.
+    pub(super) store_loses: u64,
+    pub(super) store_slow: u64,
+    /// A worker starts after the others have begun.
+    pub(super) late: u64,
+    /// A worker's kernels give other bits; at most one does, and it is outvoted.
+    pub(super) other_bits: u64,
+}
+
+/// All that a world is made of, but its plan.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) seed: u64,
+    pub(super) workers: u32,
+    pub(super) cores: u32,
+    pub(super) policy: Policy,
+    pub(super) exchange: Exchange,
+    pub(super) durability: Durability,
+    pub(super) preload: bool,
+    pub(super) memory: u64,
+    pub(super) costs: Costs,
+    pub(super) faults: Faults,
+}
+
+/// How long things take.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Costs {
+    /// Kernels 0.5 to 5 ms, fetches 0.2 to 3 ms, whatever they are of.
+    Drawn,
+    /// By flops and bytes: 20 Gflop/s a core, 75 MB/s and 10 ms a fetch.
+    Modelled,
+}

@@ -1,0 +1,605 @@
+//! Single decisions, as tables.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerwren_transports::block::{BlockKey, Digest, Indices};
+
+use super::plans;
+use crate::control::{
+    Assignment, FromWorker, InputHint, Made, Missed, Tally, ToWorker, WorkerSettings,
+};
+use crate::machine::cache::{Cache, Copy};
+use crate::machine::fleet::{FRUITLESS_LOSSES_A_SLOT_MAX, Fleet, REFUSALS_A_SLOT_MAX};
+use crate::machine::policy::{self, BYTE_PRICE, Candidate};
+use crate::machine::scheduler::{self, Scheduler, Settings};
+use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
+use crate::machine::{LeaseId, Timestamp, WorkerId};
+use crate::options::{Durability, Exchange, Policy};
+use crate::plan::{Plan, TaskId};
+
+const NOW: Timestamp = Timestamp(0);
+
+fn key(index: i64) -> BlockKey {
+    BlockKey::new(7, 0, Indices::new(&[index]).expect("small"))
+}
+
+fn shared(key: BlockKey) -> Copy {
+    Copy { key, private: None }
+}
+
+fn digest(number: u8) -> Digest {
+    Digest([number; 32])
+}
+
+// ---- the cache
+
+/// Six copies of 10 bytes in 60: pinned, dead, spare read late, spare read early, live read late,
+/// live read early. What leaves for so many bytes, what is spilled, whether they are there.
+#[test]
+fn the_dead_leave_first_then_the_spare_then_what_is_read_last() {
+    let table: [(u64, bool, &[i64], &[i64]); 7] = [
+        (0, true, &[], &[]),
+        (5, true, &[1], &[]),
+        (20, true, &[1, 2], &[]),
+        (30, true, &[1, 2, 3], &[]),
+        (31, false, &[1, 2, 3], &[4]),
+        (45, false, &[1, 2, 3], &[4, 5]),
+        // The pinned one stays, and so nothing leaves: a task must end first.
+        (51, false, &[], &[]),
+    ];
+    for (bytes, taken, dropped, spill) in table {
+        let mut cache = Cache::new(60);
+        assert!(cache.take(60, (0, 0), |_| Vec::new()).taken);
+        for index in 0..6 {
+            let held = cache.insert(shared(key(index)), 10, true);
+            held.pins = u32::from(index == 0);
+            held.spare = index == 2 || index == 3;
+        }
+        cache.mark_dead(shared(key(1)));
+        let uses = |key: &BlockKey| match key.indices.get(0) {
+            Some(2 | 4) => vec![(0, 3), (0, 90)],
+            _ => vec![(0, 8)],
+        };
+        // The front is beyond the first use of 2 and 4.
+        let room = cache.take(bytes, (0, 5), uses);
+        let copies = |indices: &[i64]| indices.iter().map(|i| shared(key(*i))).collect::<Vec<_>>();
+        let came = (room.taken, room.dropped, room.spill);
+        assert_eq!(
+            came,
+            (taken, copies(dropped), copies(spill)),
+            "{bytes} bytes"
+        );
+        cache.check_invariants();
+    }
+}
+
+#[test]
+fn the_dead_are_shed_while_they_are_more_than_the_living() {
+    const MIB: u64 = 1 << 20;
+    let mut cache = Cache::new(1 << 30);
+    assert!(cache.take(100 * MIB, (0, 0), |_| Vec::new()).taken);
+    for index in 0..10 {
+        cache.insert(shared(key(index)), 10 * MIB, true);
+    }
+    for index in 0..5 {
+        cache.mark_dead(shared(key(index)));
+    }
+    assert_eq!(cache.shed(), [], "50 of 100 MiB are dead");
+    assert!(cache.pin(&shared(key(0))));
+    cache.mark_dead(shared(key(5)));
+    cache.mark_dead(shared(key(6)));
+    assert_eq!(
+        cache.shed(),
+        [shared(key(1)), shared(key(2))],
+        "60 of 100, then 50 of 90, 40 of 80"
+    );
+    cache.check_invariants();
+}
+
+// ---- the ladder
+
+/// A worker with one task that reads one made block (and the identity is not asked for).
+fn one_reader(exchange: Exchange, holders: &[u32], durable: bool) -> (Worker, BlockKey) {
+    let plan = plans::weave(2, 1);
+    let first = plan.starters(0)[0];
+    let block = plan.outputs(&first)[0];
+    let mut readers = Vec::new();
+    plan.readers(&block, &mut readers);
+    let settings = WorkerSettings {
+        exchange,
+        durability: Durability::Outputs,
+        memory_bytes: 1 << 20,
+        cores: 1,
+    };
+    let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
+    let hint = InputHint {
+        key: block,
+        digest: digest(1),
+        holders: holders.iter().map(|id| WorkerId(*id)).collect(),
+        durable,
+    };
+    let assignment = Assignment {
+        lease: LeaseId(1),
+        task: readers[0],
+        inputs: vec![hint],
+        dead: Vec::new(),
+    };
+    worker.handle_input(NOW, Input::Assigned(assignment));
+    (worker, block)
+}
+
+/// Holders, whether the block is durable, and where it is looked for until it is given up.
+#[test]
+fn a_block_is_looked_for_on_each_rung_and_then_missed() {
+    use Exchange::{Cache, Peer, Store};
+    let peer = |id| Origin::Peer(WorkerId(id));
+    let table: [(Exchange, &[u32], bool, Vec<Origin>); 6] = [
+        (Peer, &[4, 2], true, vec![peer(4), peer(2), Origin::Store]),
+        (Peer, &[4, 2], false, vec![peer(4), peer(2)]),
+        (Peer, &[], true, vec![Origin::Store]),
+        (Peer, &[], false, vec![Origin::Store]),
+        (Cache, &[4, 2], true, vec![Origin::Store]),
+        (Store, &[4, 2], true, vec![Origin::Store]),
+    ];
+    for (exchange, holders, durable, rungs) in table {
+        let (mut worker, block) = one_reader(exchange, holders, durable);
+        let private = (exchange == Store).then_some(LeaseId(1));
+        let copy = Copy {
+            key: block,
+            private,
+        };
+        for rung in &rungs {
+            let fetch = Action::Fetch(copy, *rung, Some(digest(1)));
+            assert_eq!(
+                worker.poll_action(),
+                Some(fetch),
+                "{exchange} {holders:?} {durable}"
+            );
+            worker.handle_input(NOW, Input::Fetched(copy, Err(FetchFailure::Elsewhere)));
+        }
+        let workers = rungs.iter().filter_map(|rung| match rung {
+            Origin::Peer(peer) => Some(*peer),
+            _ => None,
+        });
+        let missed = Missed {
+            key: block,
+            workers: workers.collect(),
+            store: rungs.contains(&Origin::Store),
+        };
+        let said = FromWorker::Missing {
+            lease: LeaseId(1),
+            blocks: vec![missed],
+        };
+        assert_eq!(worker.poll_action(), Some(Action::Send(said)));
+        assert_eq!(worker.cache().used().0, 0, "nothing stays reserved");
+        worker.check_invariants();
+    }
+}
+
+#[test]
+fn a_result_is_put_again_when_its_task_runs_again_or_its_maker_is_lost() {
+    let (mut worker, block) = one_reader(Exchange::Peer, &[4], false);
+    worker.poll_action();
+    let copy = shared(block);
+    worker.handle_input(NOW, Input::Fetched(copy, Ok(())));
+    assert!(matches!(
+        worker.poll_action(),
+        Some(Action::Compute(LeaseId(1), _))
+    ));
+    for _ in 0..2 {
+        worker.handle_input(NOW, Input::Store(vec![block]));
+        assert_eq!(worker.poll_action(), Some(Action::Store(copy)));
+        assert_eq!(worker.poll_action(), None, "one put at a time");
+        worker.handle_input(NOW, Input::Stored(copy, Ok(())));
+        let said = worker.poll_action();
+        let Some(Action::Send(FromWorker::Durable { keys, .. })) = said else {
+            panic!("{said:?}")
+        };
+        assert_eq!(keys, [block]);
+    }
+}
+
+/// Of three inputs of one size two fit: the third is left for when it is read.
+#[test]
+fn a_preload_ends_where_memory_does() {
+    let plan = plans::weave(2, 3);
+    let keys = plan.sources(0);
+    let settings = WorkerSettings {
+        exchange: Exchange::Peer,
+        durability: Durability::Outputs,
+        memory_bytes: 2 * plan.bytes(&keys[0]),
+        cores: 1,
+    };
+    let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
+    worker.handle_input(NOW, Input::Preload(keys.clone()));
+    for key in &keys[..2] {
+        let fetch = Action::Fetch(shared(*key), Origin::Source, None);
+        assert_eq!(worker.poll_action(), Some(fetch));
+    }
+    assert_eq!(worker.poll_action(), None);
+    worker.handle_input(NOW, Input::Fetched(shared(keys[1]), Ok(())));
+    assert_eq!(worker.poll_action(), None);
+    worker.handle_input(NOW, Input::Fetched(shared(keys[0]), Ok(())));
+    let said = worker.poll_action();
+    let Some(Action::Send(FromWorker::Preloaded { keys: came, .. })) = said else {
+        panic!("{said:?}")
+    };
+    assert_eq!(came, [keys[1], keys[0]]);
+}
+
+// ---- the coordinator
+
+fn scheduler(plan: &Arc<Plan>, workers: u32) -> Scheduler {
+    let settings = Settings {
+        workers,
+        cores: 1,
+        policy: Policy::Locality,
+        exchange: Exchange::Peer,
+        preload: false,
+        start_timeout: Duration::from_secs(2),
+        lease: Duration::from_secs(3),
+    };
+    let mut scheduler = Scheduler::new(Arc::clone(plan), settings);
+    scheduler.handle_input(NOW, scheduler::Input::Begin);
+    scheduler
+}
+
+fn joined(scheduler: &mut Scheduler, id: u32, bits: u8) {
+    let joined = scheduler::Input::Joined(WorkerId(id), format!("address {id}"), digest(bits));
+    scheduler.handle_input(NOW, joined);
+}
+
+/// What a scheduler does next, as words.
+fn actions(scheduler: &mut Scheduler) -> Vec<String> {
+    let mut words = Vec::new();
+    while let Some(action) = scheduler.poll_action() {
+        words.push(match action {
+            scheduler::Action::Start(worker, slot) => format!("start {} in {slot}", worker.0),
+            scheduler::Action::End(worker) => format!("end {}", worker.0),
+            scheduler::Action::Send(_, ToWorker::Peers { .. }) => continue,
+            scheduler::Action::Send(worker, ToWorker::Assign(a)) => {
+                format!("{} gets lease {}", worker.0, a.lease.0)
+            }
+            scheduler::Action::Send(worker, ToWorker::Stop) => format!("stop {}", worker.0),
+            scheduler::Action::Send(worker, message) => format!("{} gets {message:?}", worker.0),
+            scheduler::Action::PhaseDone(phase, _) => format!("phase {phase} done"),
+            scheduler::Action::Completed => "completed".to_owned(),
+            scheduler::Action::Failed(reason) => format!("failed: {}", &reason[..20]),
+        });
+    }
+    scheduler.check_invariants();
+    words
+}
+
+fn done(plan: &Plan, lease: u64, task: &TaskId, durable: bool) -> FromWorker {
+    let outputs = plan.outputs(task).into_iter();
+    FromWorker::Done {
+        lease: LeaseId(lease),
+        made: outputs
+            .map(|key| Made {
+                key,
+                digest: digest(9),
+                durable,
+            })
+            .collect(),
+        dropped: Vec::new(),
+        compute_ns: 1,
+        tally: Tally::default(),
+    }
+}
+
+#[test]
+fn a_stale_lease_changes_nothing() {
+    // A chain of 2 tasks: the first is done once, whoever says so again.
+    let plan = plans::weave(2, 1);
+    let first = plan.starters(0)[0];
+    let mut coordinator = scheduler(&plan, 2);
+    joined(&mut coordinator, 0, 1);
+    joined(&mut coordinator, 1, 1);
+    let began = actions(&mut coordinator);
+    assert_eq!(began, ["start 0 in 0", "start 1 in 1", "0 gets lease 1"]);
+    let say = |scheduler: &mut Scheduler, id, message| {
+        scheduler.handle_input(NOW, scheduler::Input::Message(WorkerId(id), message));
+        (actions(scheduler), scheduler.progress().1)
+    };
+    let nothing = || (Vec::<String>::new(), 0);
+    // Somebody else's lease, one that was never granted, and a worker that never was.
+    assert_eq!(
+        say(&mut coordinator, 1, done(&plan, 1, &first, false)),
+        nothing()
+    );
+    assert_eq!(
+        say(&mut coordinator, 0, done(&plan, 5, &first, false)),
+        nothing()
+    );
+    assert_eq!(
+        say(&mut coordinator, 9, done(&plan, 1, &first, false)),
+        nothing()
+    );
+    // Lost in time: the heir gets the task, and what the lost one says later is not heard.
+    coordinator.handle_input(NOW, scheduler::Input::Left(WorkerId(0)));
+    assert_eq!(
+        actions(&mut coordinator),
+        ["start 2 in 0", "1 gets lease 2"]
+    );
+    assert_eq!(
+        say(&mut coordinator, 0, done(&plan, 1, &first, false)),
+        nothing()
+    );
+    let came = say(&mut coordinator, 1, done(&plan, 2, &first, true));
+    assert_eq!(came, (vec!["1 gets lease 3".to_owned()], 1));
+    assert_eq!(
+        say(&mut coordinator, 1, done(&plan, 2, &first, true)),
+        (Vec::new(), 1)
+    );
+}
+
+#[test]
+fn a_result_whose_maker_is_lost_is_put_by_who_has_it() {
+    let plan = plans::weave(2, 1);
+    let first = plan.starters(0)[0];
+    let block = plan.outputs(&first)[0];
+    let mut readers = Vec::new();
+    plan.readers(&block, &mut readers);
+    let mut coordinator = scheduler(&plan, 2);
+    joined(&mut coordinator, 0, 1);
+    joined(&mut coordinator, 1, 1);
+    let message = |id, message| scheduler::Input::Message(WorkerId(id), message);
+    coordinator.handle_input(NOW, message(0, done(&plan, 1, &first, false)));
+    actions(&mut coordinator);
+    // The second task is given back, its maker lost, and done by the other worker: neither of the
+    // two results is durable.
+    coordinator.handle_input(NOW, scheduler::Input::Left(WorkerId(0)));
+    let again = ["start 2 in 0", "1 gets lease 3"];
+    assert_eq!(
+        actions(&mut coordinator),
+        again,
+        "the first task, since its block is nowhere"
+    );
+    coordinator.handle_input(NOW, message(1, done(&plan, 3, &first, false)));
+    joined(&mut coordinator, 2, 1);
+    coordinator.handle_input(NOW, message(1, done(&plan, 4, &readers[0], false)));
+    actions(&mut coordinator);
+    // Worker 2 has got a replica of the first result.
+    let tally = Tally::default();
+    coordinator.handle_input(
+        NOW,
+        message(
+            2,
+            FromWorker::Preloaded {
+                keys: vec![block],
+                tally,
+            },
+        ),
+    );
+    coordinator.handle_input(NOW, scheduler::Input::Left(WorkerId(1)));
+    let words = actions(&mut coordinator);
+    let store = format!("2 gets {:?}", ToWorker::Store { keys: vec![block] });
+    assert!(words.contains(&store), "{words:?}");
+}
+
+/// Digests of the workers that have joined when time is up, then who is sent away.
+#[test]
+fn workers_with_other_bits_are_refused() {
+    let plan = plans::weave(2, 4);
+    let table: [(&[u8], &[&str]); 4] = [
+        (&[1, 1, 1], &[]),
+        (&[1, 2, 1], &["stop 1", "end 1", "start 3 in 1"]),
+        // Of equals the smallest.
+        (&[2, 1], &["stop 0", "end 0", "start 3 in 0"]),
+        (&[2], &[]),
+    ];
+    for (bits, expected) in table {
+        let mut coordinator = scheduler(&plan, 3);
+        for (id, bits) in (0..).zip(bits) {
+            joined(&mut coordinator, id, *bits);
+        }
+        let (at, _) = coordinator.poll_timeout().expect("time is up some day");
+        if bits.len() < 3 {
+            coordinator.handle_timeout(at);
+        }
+        let words = actions(&mut coordinator);
+        let leave = words
+            .iter()
+            .filter(|w| !w.contains("lease") && !w.ends_with("in 2"));
+        let leave: Vec<_> = leave.skip_while(|w| w.starts_with("start")).collect();
+        let silent = ["end 1", "end 2"];
+        let leave: Vec<_> = leave
+            .into_iter()
+            .filter(|w| bits.len() == 3 || !silent.contains(&w.as_str()))
+            .collect();
+        if bits.len() == 3 {
+            assert_eq!(leave, expected, "{bits:?}");
+        } else {
+            let came = expected
+                .iter()
+                .all(|word| words.iter().any(|w| w[..4] == word[..4]));
+            assert!(came, "{bits:?}: {words:?}");
+        }
+    }
+}
+
+#[test]
+fn a_slot_is_not_filled_for_ever() {
+    let plan = plans::weave(2, 4);
+    // Refused: the slot is given up and the run goes on without it.
+    let mut coordinator = scheduler(&plan, 2);
+    joined(&mut coordinator, 0, 1);
+    joined(&mut coordinator, 1, 1);
+    coordinator.handle_input(NOW, scheduler::Input::Left(WorkerId(1)));
+    actions(&mut coordinator);
+    for refused in 0..=REFUSALS_A_SLOT_MAX {
+        joined(&mut coordinator, 2 + refused, 5);
+        let words = actions(&mut coordinator);
+        let replaced = words.iter().any(|word| word.starts_with("start"));
+        assert_eq!(replaced, refused < REFUSALS_A_SLOT_MAX, "{words:?}");
+    }
+    // Lost, none with a task done: the run fails.
+    let mut coordinator = scheduler(&plan, 2);
+    for id in 0..=2 * FRUITLESS_LOSSES_A_SLOT_MAX {
+        actions(&mut coordinator);
+        coordinator.handle_input(NOW, scheduler::Input::Left(WorkerId(id)));
+    }
+    assert_eq!(actions(&mut coordinator), ["failed: workers keep dying: "]);
+}
+
+#[test]
+fn ranks_pass_to_heirs_and_return() {
+    let mut fleet = Fleet::new(3);
+    let owners = |fleet: &Fleet| {
+        let owner = |rank| fleet.owner(rank).map_or(-1, |worker| i64::from(worker.0));
+        [0, 1, 2, 3, 7, -1].map(owner)
+    };
+    let join = |fleet: &mut Fleet, slot| {
+        let worker = fleet.start(NOW, slot);
+        fleet.get_mut(worker).expect("it was started").address = Some(String::new());
+        worker
+    };
+    assert_eq!(owners(&fleet), [-1; 6]);
+    for slot in 0..3 {
+        join(&mut fleet, slot);
+    }
+    assert_eq!(owners(&fleet), [0, 1, 2, 0, 1, 2]);
+    fleet.remove(WorkerId(1));
+    assert_eq!(
+        owners(&fleet),
+        [0, 2, 2, 0, 2, 2],
+        "the next slot's worker is the heir"
+    );
+    fleet.remove(WorkerId(2));
+    assert_eq!(owners(&fleet), [0; 6]);
+    let started = fleet.start(NOW, 1);
+    assert_eq!(owners(&fleet), [0; 6], "who has not joined owns nothing");
+    fleet.get_mut(started).expect("started").address = Some(String::new());
+    assert_eq!(owners(&fleet), [0, 3, 0, 0, 3, 0]);
+}
+
+// ---- the policy
+
+/// A worker by number, home or not: seconds until it is free, for the kernel, for the bytes that it
+/// lacks and for those of the output.
+fn candidate(id: u32, is_home: bool, [free, kernel, missing, output]: [f64; 4]) -> Candidate {
+    Candidate {
+        worker: WorkerId(id),
+        is_home,
+        cores: 1,
+        available_s: free,
+        kernel_s: kernel,
+        missing_bytes: (missing * BYTE_PRICE) as u64,
+        output_bytes: (output * BYTE_PRICE) as u64,
+    }
+}
+
+#[test]
+fn a_task_goes_home_unless_it_would_wait_there_for_long() {
+    use Policy::{Fifo, Locality, Owner, Random};
+    // beta = 4 kernels for 1 core; gamma = 4; gate = 2 kernels.
+    let table = [
+        (
+            "idle home",
+            Locality,
+            [0.0, 1.0, 0.0, 0.5],
+            [0.0, 1.0, 0.0, 0.5],
+            0,
+        ),
+        (
+            "home's backlog below the bias",
+            Locality,
+            [3.0, 1.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0],
+            0,
+        ),
+        (
+            "home's backlog above it",
+            Locality,
+            [5.0, 1.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0],
+            1,
+        ),
+        (
+            "but bytes cost more",
+            Locality,
+            [5.0, 1.0, 0.0, 0.0],
+            [0.0, 1.0, 0.2, 0.1],
+            0,
+        ),
+        (
+            "a tie",
+            Locality,
+            [4.0, 1.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0],
+            0,
+        ),
+        (
+            "the other is beyond the gate",
+            Locality,
+            [9.0, 1.0, 0.0, 0.0],
+            [2.1, 1.0, 0.0, 0.0],
+            0,
+        ),
+        (
+            "within the gate",
+            Locality,
+            [9.0, 1.0, 0.0, 0.0],
+            [2.0, 1.0, 0.0, 0.0],
+            1,
+        ),
+        (
+            "strict",
+            Owner,
+            [99.0, 1.0, 9.0, 9.0],
+            [0.0, 1.0, 0.0, 0.0],
+            0,
+        ),
+        (
+            "blind to bytes",
+            Fifo,
+            [0.1, 1.0, 0.0, 0.0],
+            [0.0, 1.0, 9.0, 9.0],
+            1,
+        ),
+        (
+            "by chance",
+            Random,
+            [0.0, 1.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0],
+            1,
+        ),
+    ];
+    for (what, policy, home, other, expected) in table {
+        let candidates = [candidate(0, true, home), candidate(1, false, other)];
+        let placed = policy::place(policy, &candidates, 7);
+        assert_eq!(placed, Some(WorkerId(expected)), "{what}");
+    }
+    for policy in [Locality, Owner, Fifo, Random] {
+        assert_eq!(policy::place(policy, &[], 7), None);
+        // Without a home anybody may have it.
+        let one = [candidate(3, false, [50.0, 1.0, 1.0, 1.0])];
+        assert_eq!(policy::place(policy, &one, 7), Some(WorkerId(3)));
+    }
+}
+
+#[test]
+fn a_theft_must_pay_twice_for_its_bytes() {
+    use Policy::{Fifo, Locality, Owner, Random};
+    let victim = |free| candidate(0, true, [free, 1.0, 0.0, 0.0]);
+    let thief = |missing, output| candidate(1, false, [0.0, 1.0, missing, output]);
+    // Gain: the victim's backlog, less what fetching takes; price: 2 x (missing + output).
+    let table = [
+        (Locality, victim(4.0), thief(1.0, 0.4), true),
+        (Locality, victim(4.0), thief(1.0, 0.5), false),
+        (Locality, victim(1.0), thief(0.0, 0.0), true),
+        (Locality, victim(0.0), thief(0.0, 0.0), false),
+        (Fifo, victim(0.0), thief(9.0, 9.0), true),
+        (Owner, victim(99.0), thief(0.0, 0.0), false),
+        (Random, victim(99.0), thief(0.0, 0.0), false),
+    ];
+    for (policy, victim, thief, expected) in table {
+        assert_eq!(
+            policy::steal_pays(policy, &thief, &victim),
+            expected,
+            "{policy} {victim:?}"
+        );
+    }
+}

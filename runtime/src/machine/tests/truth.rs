@@ -1,0 +1,118 @@
+//! What a plan's blocks are, found by following the plan task by task in one thread. A kernel is
+//! replaced by a hash of its name, its task and its inputs, so that a block's digest tells whether it
+//! was made from the right inputs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use peerwren_transports::block::{BlockKey, Digest};
+
+use crate::plan::{Plan, TaskId};
+
+/// The oracle of a plan.
+pub(super) struct Truth {
+    pub(super) plan: Arc<Plan>,
+    /// Every task with what it reads.
+    pub(super) tasks: BTreeMap<TaskId, Vec<BlockKey>>,
+    pub(super) blocks: BTreeMap<BlockKey, Digest>,
+    /// Memory that the largest task takes.
+    pub(super) largest_task: u64,
+}
+
+impl Truth {
+    pub(super) fn of(plan: Arc<Plan>) -> Self {
+        let mut truth = Self {
+            plan,
+            tasks: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            largest_task: 0,
+        };
+        let plan = Arc::clone(&truth.plan);
+        for phase in 0..plan.phase_count() {
+            let mut queue: VecDeque<_> = plan.starters(phase).into();
+            let mut seen: BTreeSet<_> = queue.iter().copied().collect();
+            while let Some(task) = queue.pop_front() {
+                let inputs = plan.inputs(&task);
+                for key in inputs.iter().filter(|key| plan.is_source(key)) {
+                    truth.blocks.insert(*key, source(key));
+                }
+                if !inputs.iter().all(|key| truth.blocks.contains_key(key)) {
+                    seen.remove(&task);
+                    continue;
+                }
+                let slots = plan.input_slots(&task);
+                let digests: Vec<_> = slots
+                    .iter()
+                    .map(|key| key.map(|key| truth.blocks[&key]))
+                    .collect();
+                let mut readers = Vec::new();
+                for (key, digest) in compute(&plan, &task, &digests) {
+                    let old = truth.blocks.insert(key, digest);
+                    assert!(old.is_none(), "{key} is written twice");
+                    plan.readers(&key, &mut readers);
+                }
+                truth.measure(&task, &inputs);
+                truth.tasks.insert(task, inputs);
+                readers.retain(|reader| usize::from(reader.phase) == phase);
+                queue.extend(readers.into_iter().filter(|reader| seen.insert(*reader)));
+            }
+            let count = truth
+                .tasks
+                .keys()
+                .filter(|t| usize::from(t.phase) == phase)
+                .count();
+            assert_eq!(
+                count as u64,
+                plan.task_count(phase),
+                "tasks of phase {phase}"
+            );
+        }
+        truth
+    }
+
+    fn measure(&mut self, task: &TaskId, inputs: &[BlockKey]) {
+        let facts = self.plan.facts(task);
+        let inputs: u64 = inputs.iter().map(|key| self.plan.bytes(key)).sum();
+        self.largest_task = self
+            .largest_task
+            .max(inputs + facts.output_bytes + facts.scratch_bytes);
+    }
+
+    /// The blocks that a phase must leave in the store.
+    pub(super) fn results(&self) -> impl Iterator<Item = BlockKey> {
+        (0..self.plan.phase_count()).flat_map(|phase| self.plan.results(phase))
+    }
+}
+
+/// The digest of an input.
+pub(super) fn source(key: &BlockKey) -> Digest {
+    Digest::of(format!("source {key}").as_bytes())
+}
+
+/// What a task makes of blocks with these digests.
+pub(super) fn compute(
+    plan: &Plan,
+    task: &TaskId,
+    inputs: &[Option<Digest>],
+) -> Vec<(BlockKey, Digest)> {
+    let mut text = format!(
+        "{} {}.{}{:?}",
+        plan.kernel(task),
+        task.phase,
+        task.stmt,
+        task.at
+    )
+    .into_bytes();
+    for digest in inputs {
+        text.extend(digest.map_or([0; 32], |digest| digest.0));
+    }
+    let all = Digest::of(&text).0;
+    let outputs = plan.output_slots(task).into_iter().enumerate();
+    outputs
+        .filter_map(|(slot, key)| {
+            let mut digest = all;
+            digest[31] ^= slot as u8;
+            Some((key?, Digest(digest)))
+        })
+        .collect()
+}

@@ -1,0 +1,636 @@
+//! A world of one coordinator and its workers, driven by a seed: the real machines, and around them
+//! a store, links, threads and mishaps. Each action becomes an input at now + a cost.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use peerwren_transports::block::{BlockKey, Digest};
+
+use super::setup::{Costs, Dice, Loss, Setup};
+use super::truth::{self, Truth};
+use crate::control::{FromWorker, Tally, ToWorker, WorkerSettings};
+use crate::machine::cache::Copy;
+use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
+use crate::machine::worker::{self, FetchFailure, Origin, Worker};
+use crate::machine::{LeaseId, Timestamp, WorkerId};
+use crate::plan::TaskId;
+
+/// Nanoseconds in a microsecond, the unit of costs.
+const US: u64 = 1_000;
+/// Nothing may stand still so long: some leases and start time-outs, one after the other.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Nor may so many things happen without a task being finished.
+const IDLE_EVENTS_MAX: u32 = 20_000;
+
+#[derive(Debug)]
+enum Event {
+    Up(WorkerId),
+    Left(WorkerId),
+    Said(WorkerId, FromWorker),
+    Told(WorkerId, ToWorker),
+    Fetched(WorkerId, Copy, Origin, Option<Digest>),
+    Computed(WorkerId, LeaseId, TaskId, u64),
+    Stored(WorkerId, Copy),
+    WorkerTimer(WorkerId),
+    Timer,
+}
+
+struct Node {
+    machine: Worker,
+    table: BTreeMap<Copy, Digest>,
+    peers: BTreeSet<WorkerId>,
+    /// Tasks at its threads; those beyond their number wait.
+    computing: VecDeque<(LeaseId, TaskId)>,
+    slow: u64,
+    /// What it says takes so much longer.
+    stalled: u64,
+}
+
+/// What a run came to.
+pub(super) struct Outcome {
+    /// Sum over all workers and phases.
+    pub(super) tally: Tally,
+    /// Tasks that were reported finished under a lease, the same one counted again.
+    pub(super) finished: u64,
+    pub(super) recomputed: u64,
+    pub(super) lost: u32,
+}
+
+/// See the module's page.
+pub(super) struct World<'a> {
+    truth: &'a Truth,
+    setup: Setup,
+    dice: Dice,
+    now: u64,
+    events: BTreeMap<(u64, u64), Event>,
+    numbered: u64,
+    coordinator: Scheduler,
+    timer: u64,
+    nodes: BTreeMap<WorkerId, Node>,
+    /// Workers that were ended: nothing of theirs happens any more, but what is under way arrives.
+    down: BTreeSet<WorkerId>,
+    /// When the last message of a link arrives: from or to a worker.
+    links: BTreeMap<(WorkerId, bool), u64>,
+    store: BTreeMap<BlockKey, Digest>,
+    leases: BTreeMap<LeaseId, (WorkerId, TaskId)>,
+    effective: BTreeMap<TaskId, u64>,
+    phases: Vec<PhaseFigures>,
+    over: Option<Result<(), String>>,
+    progress_at: u64,
+    idle_events: u32,
+    steps: u64,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(truth: &'a Truth, setup: Setup) -> Self {
+        let settings = scheduler::Settings {
+            workers: setup.workers,
+            cores: setup.cores,
+            policy: setup.policy,
+            exchange: setup.exchange,
+            preload: setup.preload,
+            start_timeout: Duration::from_secs(2),
+            lease: Duration::from_secs(3),
+        };
+        Self {
+            dice: Dice(setup.seed),
+            coordinator: Scheduler::new(Arc::clone(&truth.plan), settings),
+            truth,
+            setup,
+            now: 0,
+            events: BTreeMap::new(),
+            numbered: 0,
+            timer: u64::MAX,
+            nodes: BTreeMap::new(),
+            down: BTreeSet::new(),
+            links: BTreeMap::new(),
+            store: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            effective: BTreeMap::new(),
+            phases: Vec::new(),
+            over: None,
+            progress_at: 0,
+            idle_events: 0,
+            steps: 0,
+        }
+    }
+
+    /// Runs to the end and checks what came of it.
+    pub(super) fn run(mut self) -> Outcome {
+        self.coordinator
+            .handle_input(self.at(), scheduler::Input::Begin);
+        self.coordinator_acts();
+        while self.over.is_none() {
+            let Some((&(at, _), _)) = self.events.first_key_value() else {
+                panic!("nothing will ever happen again: {}", self.state());
+            };
+            let (_, event) = self.events.pop_first().expect("it was looked at");
+            self.now = at;
+            self.happen(event);
+            self.steps += 1;
+            self.idle_events += 1;
+            if self.steps.is_multiple_of(256) {
+                self.coordinator.check_waiting(&self.truth.tasks);
+            }
+            let waited = Duration::from_nanos(self.now - self.progress_at);
+            assert!(
+                waited < PATIENCE,
+                "nothing has gone on for {waited:?}: {}",
+                self.state()
+            );
+            assert!(
+                self.idle_events < IDLE_EVENTS_MAX,
+                "busy for nothing: {}",
+                self.state()
+            );
+        }
+        self.judge()
+    }
+
+    /// What can be said of a finished run without knowing how it went.
+    fn judge(self) -> Outcome {
+        if let Some(Err(reason)) = &self.over {
+            panic!("the run failed: {reason}");
+        }
+        for key in self.truth.results() {
+            assert_eq!(
+                self.store.get(&key),
+                self.truth.blocks.get(&key),
+                "result {key} is not in the store as it should be"
+            );
+        }
+        assert_eq!(
+            self.phases.len(),
+            self.truth.plan.phase_count(),
+            "every phase ends once"
+        );
+        let finished: u64 = self.effective.values().sum();
+        let recomputed = self.phases.iter().map(|p| p.tasks_recomputed).sum();
+        assert_eq!(
+            self.effective.len(),
+            self.truth.tasks.len(),
+            "every task was finished"
+        );
+        assert_eq!(
+            recomputed,
+            finished - self.truth.tasks.len() as u64,
+            "tasks recomputed"
+        );
+        let tallies = || {
+            self.phases
+                .iter()
+                .flat_map(|p| p.workers.iter().map(|(_, _, t)| t))
+        };
+        Outcome {
+            tally: tallies().fold(Tally::default(), |sum, tally| sum.plus(tally)),
+            finished,
+            recomputed,
+            lost: self.coordinator.lost(),
+        }
+    }
+
+    // ---- what happens
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Timer => {
+                self.timer = u64::MAX;
+                self.coordinator.handle_timeout(self.at());
+                self.coordinator_acts();
+            }
+            Event::Left(id) => self.coordinate(scheduler::Input::Left(id)),
+            Event::Said(id, message) => self.said(id, message),
+            event => self.happen_at_worker(event),
+        }
+    }
+
+    fn happen_at_worker(&mut self, event: Event) {
+        let (id, input) = match event {
+            Event::Up(id) => return self.up(id),
+            Event::WorkerTimer(id) => {
+                let at = self.at();
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.machine.handle_timeout(at);
+                    self.worker_acts(id);
+                    self.arm(id);
+                }
+                return;
+            }
+            Event::Told(id, message) => match self.told(id, message) {
+                Some(input) => (id, input),
+                None => return,
+            },
+            Event::Fetched(id, copy, origin, expected) => {
+                let result = self.fetched(id, copy, origin, expected);
+                (id, worker::Input::Fetched(copy, result))
+            }
+            Event::Computed(id, lease, task, nanos) => match self.computed(id, lease, &task) {
+                Some(made) => (id, worker::Input::Computed(lease, Ok(made), nanos)),
+                None => return,
+            },
+            Event::Stored(id, copy) => (id, worker::Input::Stored(copy, Ok(()))),
+            Event::Timer | Event::Left(_) | Event::Said(..) => unreachable!("the coordinator's"),
+        };
+        let at = self.at();
+        if let Some(node) = self.nodes.get_mut(&id) {
+            if let worker::Input::Stored(copy, _) = &input {
+                let digest = node.table[copy];
+                let kept = !self.dice.chance(self.setup.faults.store_loses)
+                    || self.truth.plan.is_result(&copy.key);
+                if kept {
+                    self.store.insert(copy.key, digest);
+                }
+            }
+            node.machine.handle_input(at, input);
+            self.worker_acts(id);
+        }
+    }
+
+    fn up(&mut self, id: WorkerId) {
+        if self.down.contains(&id) {
+            return;
+        }
+        let settings = WorkerSettings {
+            exchange: self.setup.exchange,
+            durability: self.setup.durability,
+            memory_bytes: self.setup.memory,
+            cores: self.setup.cores,
+        };
+        let machine = Worker::new(self.at(), Arc::clone(&self.truth.plan), settings);
+        let slow = if self.dice.chance(self.setup.faults.slow_workers) {
+            12
+        } else {
+            1
+        };
+        let node = Node {
+            machine,
+            table: BTreeMap::new(),
+            peers: BTreeSet::new(),
+            computing: VecDeque::new(),
+            slow,
+            stalled: 0,
+        };
+        self.nodes.insert(id, node);
+        self.arm(id);
+        self.progress_at = self.now;
+        let outvoted = self.coordinator.fleet().joined().count() > 1;
+        let other = outvoted && self.dice.chance(self.setup.faults.other_bits);
+        if other {
+            self.setup.faults.other_bits = 0;
+        }
+        let bits = Digest([u8::from(other); 32]);
+        self.coordinate(scheduler::Input::Joined(
+            id,
+            format!("address {}", id.0),
+            bits,
+        ));
+    }
+
+    fn told(&mut self, id: WorkerId, message: ToWorker) -> Option<worker::Input> {
+        let node = self.nodes.get_mut(&id)?;
+        match message {
+            ToWorker::Peers { joined, left } => {
+                node.peers.extend(joined.iter().map(|peer| peer.worker));
+                node.peers.retain(|peer| !left.contains(peer));
+                None
+            }
+            ToWorker::Assign(assignment) => Some(worker::Input::Assigned(assignment)),
+            ToWorker::Preload { keys } => Some(worker::Input::Preload(keys)),
+            ToWorker::Dead { keys } => Some(worker::Input::Dead(keys)),
+            ToWorker::Store { keys } => Some(worker::Input::Store(keys)),
+            ToWorker::Stop | ToWorker::Welcome { .. } => None,
+        }
+    }
+
+    fn said(&mut self, id: WorkerId, message: FromWorker) {
+        let known = self.coordinator.fleet().get(id).is_some();
+        if let FromWorker::Done { lease, .. } = &message {
+            let (holder, task) = self.leases[lease];
+            assert_eq!(holder, id, "a worker finishes what it was given");
+            if known {
+                *self.effective.entry(task).or_default() += 1;
+                (self.progress_at, self.idle_events) = (self.now, 0);
+            }
+        }
+        if matches!(
+            message,
+            FromWorker::Durable { .. } | FromWorker::Preloaded { .. }
+        ) && known
+        {
+            self.progress_at = self.now;
+        }
+        self.coordinate(scheduler::Input::Message(id, message));
+        self.mishaps();
+    }
+
+    fn fetched(
+        &mut self,
+        id: WorkerId,
+        copy: Copy,
+        origin: Origin,
+        expected: Option<Digest>,
+    ) -> Result<(), FetchFailure> {
+        let key = copy.key;
+        let failed = Err(FetchFailure::Elsewhere);
+        let came = match origin {
+            Origin::Source => Some(truth::source(&key)),
+            Origin::Store => self.store.get(&key).copied(),
+            Origin::Peer(peer) => {
+                let known = self
+                    .nodes
+                    .get(&id)
+                    .is_some_and(|node| node.peers.contains(&peer));
+                if !known || self.dice.chance(self.setup.faults.peer_fails) {
+                    return failed;
+                }
+                let shared = Copy { key, private: None };
+                self.nodes
+                    .get(&peer)
+                    .and_then(|node| node.table.get(&shared).copied())
+            }
+        };
+        let Some(digest) = came else { return failed };
+        assert_eq!(
+            Some(&digest),
+            self.truth.blocks.get(&key),
+            "{key} has the wrong bytes"
+        );
+        assert!(
+            expected.is_none_or(|expected| expected == digest),
+            "{key} was expected otherwise"
+        );
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.table.insert(copy, digest);
+        }
+        Ok(())
+    }
+
+    fn computed(
+        &mut self,
+        id: WorkerId,
+        lease: LeaseId,
+        task: &TaskId,
+    ) -> Option<Vec<(BlockKey, Digest)>> {
+        let plan = &self.truth.plan;
+        let node = self.nodes.get_mut(&id)?;
+        let cores = self.setup.cores as usize;
+        let next = node.computing.get(cores).copied();
+        node.computing.retain(|(other, _)| *other != lease);
+        let slots = plan.input_slots(task).into_iter();
+        let inputs: Vec<_> = slots
+            .map(|key| key.map(|key| node.table[&node.machine.copy(key, lease)]))
+            .collect();
+        let made = truth::compute(plan, task, &inputs);
+        for (key, digest) in &made {
+            assert_eq!(
+                Some(digest),
+                self.truth.blocks.get(key),
+                "{key} was made of wrong inputs"
+            );
+            node.table.insert(node.machine.copy(*key, lease), *digest);
+        }
+        if let Some((lease, task)) = next {
+            self.compute(id, lease, task);
+        }
+        Some(made)
+    }
+
+    /// A thread of a worker starts a task.
+    fn compute(&mut self, id: WorkerId, lease: LeaseId, task: TaskId) {
+        let slow = self.nodes.get(&id).map_or(1, |node| node.slow);
+        let takes = slow * self.kernel_us(&task) * US;
+        self.push(takes, Event::Computed(id, lease, task, takes));
+    }
+
+    // ---- what the machines do about it
+
+    fn coordinate(&mut self, input: scheduler::Input) {
+        self.coordinator.handle_input(self.at(), input);
+        self.coordinator_acts();
+    }
+
+    fn coordinator_acts(&mut self) {
+        while let Some(action) = self.coordinator.poll_action() {
+            match action {
+                scheduler::Action::Start(id, _) => {
+                    let late = self.dice.chance(self.setup.faults.late);
+                    let most = if late { 3_000_000 } else { 50_000 };
+                    let takes = self.dice.within(1_000, most);
+                    self.push(takes * US, Event::Up(id));
+                }
+                scheduler::Action::End(id) => self.end(id),
+                scheduler::Action::Send(id, message) => {
+                    if let ToWorker::Assign(assignment) = &message {
+                        self.leases.insert(assignment.lease, (id, assignment.task));
+                    }
+                    let takes = self.latency();
+                    self.deliver((id, false), takes, Event::Told(id, message));
+                }
+                scheduler::Action::PhaseDone(phase, figures) => {
+                    assert_eq!(phase, self.phases.len(), "phases end in their order");
+                    self.phases.push(figures);
+                }
+                scheduler::Action::Completed => self.over = Some(Ok(())),
+                scheduler::Action::Failed(reason) => self.over = Some(Err(reason)),
+            }
+        }
+        self.coordinator.check_invariants();
+        if let Some((at, _)) = self.coordinator.poll_timeout()
+            && at.as_nanos() < self.timer
+        {
+            self.timer = at.as_nanos().max(self.now);
+            self.push(self.timer - self.now, Event::Timer);
+        }
+    }
+
+    fn worker_acts(&mut self, id: WorkerId) {
+        loop {
+            let Some(node) = self.nodes.get_mut(&id) else {
+                return;
+            };
+            let Some(action) = node.machine.poll_action() else {
+                break;
+            };
+            let (slow, stalled) = (node.slow, node.stalled);
+            match action {
+                worker::Action::Fetch(copy, origin, digest) => {
+                    let takes = slow * self.fetch_us(&copy.key);
+                    self.push(takes * US, Event::Fetched(id, copy, origin, digest));
+                }
+                worker::Action::Compute(lease, task) => {
+                    node.computing.push_back((lease, task));
+                    let cores = self.setup.cores as usize;
+                    assert!(
+                        node.computing.len() <= cores + 1,
+                        "{id} queues tasks for its threads"
+                    );
+                    if node.computing.len() <= cores {
+                        self.compute(id, lease, task);
+                    }
+                }
+                worker::Action::Store(copy) => {
+                    assert!(
+                        node.table.contains_key(&copy),
+                        "{} left before it was put",
+                        copy.key
+                    );
+                    let slow = self.dice.chance(self.setup.faults.store_slow);
+                    let takes = self.dice.within(500, if slow { 500_000 } else { 5_000 });
+                    self.push(takes * US, Event::Stored(id, copy));
+                }
+                worker::Action::Drop(copy) => drop(node.table.remove(&copy)),
+                worker::Action::Send(message) => {
+                    let takes = self.latency() + stalled;
+                    self.deliver((id, true), takes, Event::Said(id, message));
+                }
+            }
+        }
+        self.check_node(id);
+    }
+
+    /// The machine's idea of its memory is what is there, and no more than it may be.
+    fn check_node(&self, id: WorkerId) {
+        let Some(node) = self.nodes.get(&id) else {
+            return;
+        };
+        node.machine.check_invariants();
+        let cached = node.machine.cache().iter().filter(|(_, held)| held.present);
+        assert!(
+            cached.map(|(copy, _)| copy).eq(node.table.keys()),
+            "{id} keeps what it forgot"
+        );
+        let bytes: u64 = node
+            .table
+            .keys()
+            .map(|copy| self.truth.plan.bytes(&copy.key))
+            .sum();
+        assert!(
+            bytes <= self.setup.memory,
+            "{id} has {bytes} bytes of {}",
+            self.setup.memory
+        );
+    }
+
+    // ---- mishaps
+
+    /// Losses that are due.
+    fn mishaps(&mut self) {
+        let finished: u64 = self.effective.values().sum();
+        let due = self
+            .setup
+            .faults
+            .kills
+            .iter()
+            .position(|kill| kill.after <= finished);
+        let Some(kill) = due.map(|at| self.setup.faults.kills.swap_remove(at)) else {
+            return;
+        };
+        let victims: Vec<_> = self.nodes.keys().copied().collect();
+        if victims.is_empty() {
+            return;
+        }
+        let one = self.dice.one_of(&victims);
+        for id in victims.into_iter().filter(|&id| kill.all || id == one) {
+            match kill.how {
+                Loss::Stalled => {
+                    if let Some(node) = self.nodes.get_mut(&id) {
+                        node.stalled = 8_000_000 * US;
+                    }
+                }
+                Loss::Told => {
+                    let takes = self.latency();
+                    self.deliver((id, true), takes, Event::Left(id));
+                    self.end(id);
+                }
+                Loss::Silent => {
+                    // What it has said last may be lost with it.
+                    if self.dice.chance(500) {
+                        self.events
+                            .retain(|_, e| !matches!(e, Event::Said(from, _) if *from == id));
+                    }
+                    self.end(id);
+                }
+            }
+        }
+    }
+
+    /// The worker's process ends; what it has said still arrives.
+    fn end(&mut self, id: WorkerId) {
+        self.nodes.remove(&id);
+        self.down.insert(id);
+    }
+
+    // ---- time
+
+    fn at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.now)
+    }
+
+    fn fetch_us(&mut self, key: &BlockKey) -> u64 {
+        match self.setup.costs {
+            Costs::Drawn => self.dice.within(200, 3_000),
+            Costs::Modelled => 10_000 + self.truth.plan.bytes(key) / 75,
+        }
+    }
+
+    fn kernel_us(&mut self, task: &TaskId) -> u64 {
+        match self.setup.costs {
+            Costs::Drawn => self.dice.within(500, 5_000),
+            Costs::Modelled => 1 + self.truth.plan.facts(task).flops / 20_000,
+        }
+    }
+
+    fn latency(&mut self) -> u64 {
+        self.dice.within(50, 1_000 + self.setup.faults.latency_us) * US
+    }
+
+    fn push(&mut self, takes: u64, event: Event) {
+        self.numbered += 1;
+        self.events.insert((self.now + takes, self.numbered), event);
+    }
+
+    /// Messages of one link arrive in their order.
+    fn deliver(&mut self, link: (WorkerId, bool), takes: u64, event: Event) {
+        let last = self.links.entry(link).or_default();
+        *last = (*last).max(self.now + takes);
+        let takes = *last - self.now;
+        self.push(takes, event);
+    }
+
+    fn arm(&mut self, id: WorkerId) {
+        let Some((at, _)) = self
+            .nodes
+            .get(&id)
+            .and_then(|node| node.machine.poll_timeout())
+        else {
+            return;
+        };
+        self.push(
+            at.as_nanos().saturating_sub(self.now),
+            Event::WorkerTimer(id),
+        );
+    }
+
+    /// For whoever has to find out why a run stands still.
+    fn state(&self) -> String {
+        let workers = self
+            .nodes
+            .iter()
+            .map(|(id, node)| format!("\n{id}: {}", node.machine.summary()));
+        let workers: String = workers.collect();
+        let under_way: Vec<_> = self
+            .events
+            .values()
+            .filter(|e| !matches!(e, Event::Timer | Event::WorkerTimer(_)))
+            .take(10)
+            .collect();
+        format!(
+            "{} of {} tasks done in {} steps\n{}{workers}\nunder way: {under_way:?}",
+            self.effective.len(),
+            self.truth.tasks.len(),
+            self.steps,
+            self.coordinator.summary(&self.truth.tasks),
+        )
+    }
+}

@@ -1,0 +1,195 @@
+//! Where an input is fetched from: the cache, then peers, then the store; one fetch in flight a copy.
+
+use std::collections::VecDeque;
+
+use peerwren_transports::block::{BlockKey, Digest};
+
+use super::super::LeaseId;
+use super::super::cache::Copy;
+use super::{Action, FetchFailure, Origin, Worker};
+use crate::control::{FromWorker, Missed};
+use crate::options::Exchange;
+
+/// A copy that is waited for.
+#[derive(Debug)]
+pub(super) struct Ladder {
+    pub(super) rungs: VecDeque<Origin>,
+    pub(super) tried: Vec<Origin>,
+    pub(super) at: Option<Origin>,
+    pub(super) digest: Option<Digest>,
+    /// Jobs that wait; none for a preload.
+    pub(super) jobs: Vec<LeaseId>,
+}
+
+impl Worker {
+    /// A fetch ended: the copy is here, or the next rung is tried, or those who wait give up.
+    pub(super) fn fetched(&mut self, copy: Copy, result: Result<(), FetchFailure>) {
+        self.fetching -= 1;
+        let Some(mut ladder) = self.ladders.remove(&copy) else {
+            // The block was made here in the meantime; perhaps it has left again.
+            if result.is_ok() && self.cache.get(&copy).is_none() {
+                self.actions.push_back(Action::Drop(copy));
+            }
+            return;
+        };
+        let origin = ladder.at.take();
+        match result {
+            Ok(()) => {
+                let bytes = self.cache.get(&copy).map_or(0, |held| held.bytes);
+                self.count_fetch(&copy.key, origin, bytes);
+                if let Some(held) = self.cache.get_mut(&copy) {
+                    held.spare = true;
+                    held.durable = origin == Some(Origin::Store);
+                }
+                self.came(copy, ladder);
+            }
+            Err(FetchFailure::Fatal(error)) => self.send(FromWorker::Broken { error }),
+            Err(FetchFailure::Elsewhere) => {
+                ladder.tried.extend(origin);
+                if matches!(origin, Some(Origin::Peer(_))) {
+                    self.tally.peer_failed += 1;
+                }
+                if ladder.rungs.is_empty() {
+                    self.cache.remove(&copy);
+                    for lease in std::mem::take(&mut ladder.jobs) {
+                        self.give_up(lease, copy.key, &ladder.tried);
+                    }
+                } else {
+                    self.ladders.insert(copy, ladder);
+                    self.fetch_queue.push_front(copy);
+                }
+            }
+        }
+    }
+
+    /// The bytes of a copy that was waited for are here.
+    pub(super) fn came(&mut self, copy: Copy, ladder: Ladder) {
+        let key = copy.key;
+        self.dropped.remove(&key);
+        if let Some(held) = self.cache.get_mut(&copy) {
+            held.present = true;
+        }
+        if copy.private.is_some() && ladder.jobs.is_empty() {
+            self.drop_copy(copy);
+        }
+        for lease in ladder.jobs {
+            self.input_came(lease, &key);
+        }
+        if let Some(left) = &mut self.preload_left
+            && left.remove(&key)
+        {
+            self.preloaded.push(key);
+            self.preload_ended();
+        }
+    }
+
+    fn count_fetch(&mut self, key: &BlockKey, origin: Option<Origin>, bytes: u64) {
+        match origin {
+            Some(Origin::Peer(_)) => {
+                self.tally.peer += bytes;
+                self.tally.peer_get += 1;
+            }
+            Some(Origin::Source) if !self.plan.is_input(key) => {}
+            Some(origin) => {
+                self.tally.store_read += bytes;
+                self.tally.store_get += 1;
+                if origin == Origin::Source {
+                    self.tally.inputs_read += bytes;
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The rungs of the ladder for an input, best first.
+    pub(super) fn rungs(
+        &self,
+        key: &BlockKey,
+        lease: LeaseId,
+    ) -> (VecDeque<Origin>, Option<Digest>) {
+        if self.plan.is_source(key) {
+            return (VecDeque::from([Origin::Source]), None);
+        }
+        let hint = self
+            .jobs
+            .get(&lease)
+            .and_then(|j| j.hints.iter().find(|h| h.key == *key));
+        let Some(hint) = hint else {
+            return (VecDeque::from([Origin::Store]), None);
+        };
+        let mut rungs = VecDeque::new();
+        if self.settings.exchange == Exchange::Peer {
+            rungs.extend(hint.holders.iter().map(|&holder| Origin::Peer(holder)));
+        }
+        if hint.durable || rungs.is_empty() {
+            rungs.push_back(Origin::Store);
+        }
+        (rungs, Some(hint.digest))
+    }
+
+    /// Queues a fetch, or joins the one under way: one in flight a copy.
+    pub(super) fn fetch(
+        &mut self,
+        copy: Copy,
+        rungs: VecDeque<Origin>,
+        digest: Option<Digest>,
+        job: Option<LeaseId>,
+    ) {
+        if let Some(ladder) = self.ladders.get_mut(&copy) {
+            for rung in rungs {
+                // The store may have it by now; a peer that failed will fail again.
+                let tried = rung != Origin::Store && ladder.tried.contains(&rung);
+                if !tried && !ladder.rungs.contains(&rung) && ladder.at != Some(rung) {
+                    ladder.rungs.push_back(rung);
+                }
+            }
+            ladder.jobs.extend(job);
+            return;
+        }
+        let jobs = job.into_iter().collect();
+        self.ladders.insert(
+            copy,
+            Ladder {
+                rungs,
+                tried: Vec::new(),
+                at: None,
+                digest,
+                jobs,
+            },
+        );
+        self.fetch_queue.push_back(copy);
+    }
+
+    fn input_came(&mut self, lease: LeaseId, key: &BlockKey) {
+        if let Some(job) = self.jobs.get_mut(&lease) {
+            job.missing.remove(key);
+            self.maybe_ready(lease);
+        }
+    }
+
+    /// Gives a lease back because `key` could not be had.
+    fn give_up(&mut self, lease: LeaseId, key: BlockKey, tried: &[Origin]) {
+        let Some(job) = self.jobs.remove(&lease) else {
+            return;
+        };
+        for ladder in self.ladders.values_mut() {
+            ladder.jobs.retain(|&other| other != lease);
+        }
+        self.unpin(lease, &job);
+        self.cache.give_back(job.output_bytes + job.scratch_bytes);
+        let peer = |origin: &Origin| match origin {
+            Origin::Peer(peer) => Some(*peer),
+            Origin::Store | Origin::Source => None,
+        };
+        let workers = tried.iter().filter_map(peer).collect();
+        let store = tried.contains(&Origin::Store);
+        self.send(FromWorker::Missing {
+            lease,
+            blocks: vec![Missed {
+                key,
+                workers,
+                store,
+            }],
+        });
+    }
+}
