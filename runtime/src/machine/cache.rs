@@ -203,7 +203,7 @@ impl Cache {
     }
 
     /// Drops the copies that died first until the dead take no more than the living, and at least
-    /// [`DEAD_BYTES_KEPT`]. Lineage may want some of them, but memory that is used again is much
+    /// 16 MiB. Lineage may want some of them, but memory that is used again is much
     /// faster than memory that is new to the process.
     pub fn shed(&mut self) -> Vec<Copy> {
         let mut dropped = Vec::new();

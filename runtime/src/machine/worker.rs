@@ -431,7 +431,9 @@ impl Worker {
         while self.fetching < FETCHES_MAX
             && let Some(copy) = self.fetch_queue.pop_front()
         {
-            let Some(ladder) = self.ladders.get_mut(&copy) else {
+            // A copy may have come otherwise, and be waited for again: one fetch in flight a copy.
+            let ladder = self.ladders.get_mut(&copy);
+            let Some(ladder) = ladder.filter(|ladder| ladder.at.is_none()) else {
                 continue;
             };
             let Some(origin) = ladder.rungs.pop_front() else {

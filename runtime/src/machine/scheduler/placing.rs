@@ -163,9 +163,13 @@ impl Scheduler {
             let is_idle = |id: &WorkerId| self.fleet.get(*id).is_some_and(is_idle);
             touched.into_iter().filter(is_idle).collect()
         };
+        if thieves.is_empty() {
+            return;
+        }
+        let mut victims = self.victims();
         for thief in thieves {
             while self.fleet.get(thief).is_some_and(is_idle)
-                && let Some((victim, task)) = self.theft(thief)
+                && let Some((victim, task)) = self.theft(thief, &victims)
             {
                 let ready = &self.ready[&task];
                 if let Some(member) = self.fleet.get_mut(victim) {
@@ -173,25 +177,48 @@ impl Scheduler {
                     member.backlog_flops -= ready.flops;
                 }
                 self.assign(now, thief, task);
+                victims = self.victims();
             }
         }
     }
 
-    /// A task in another's backlog that `thief` would finish so much earlier that its bytes pay.
-    fn theft(&self, thief: WorkerId) -> Option<(WorkerId, TaskId)> {
-        let mut victims: Vec<_> = self
+    /// The workers with the longest backlogs, one more than a thief looks at.
+    fn victims(&self) -> Vec<WorkerId> {
+        let loaded = self
             .fleet
             .joined()
-            .filter(|(id, member)| *id != thief && !member.backlog.is_empty())
+            .filter(|(_, member)| !member.backlog.is_empty());
+        let mut victims: Vec<_> = loaded
+            .map(|(id, member)| (std::cmp::Reverse(member.backlog_flops), id))
             .collect();
-        victims.sort_by_key(|(id, member)| (std::cmp::Reverse(member.backlog_flops), *id));
+        if victims.len() > VICTIMS_MAX + 1 {
+            victims.select_nth_unstable(VICTIMS_MAX);
+            victims.truncate(VICTIMS_MAX + 1);
+        }
+        victims.sort_unstable();
+        victims.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// A task in another's backlog that `thief` would finish so much earlier that its bytes pay.
+    fn theft(&self, thief: WorkerId, victims: &[WorkerId]) -> Option<(WorkerId, TaskId)> {
+        let policy = self.settings.policy;
         let member = self.fleet.get(thief)?;
-        for (victim, owner) in victims.into_iter().take(VICTIMS_MAX) {
+        for &victim in victims.iter().filter(|&&id| id != thief).take(VICTIMS_MAX) {
+            let owner = self.fleet.get(victim)?;
             for (_, _, task) in owner.backlog.iter().rev().take(THEFT_TASKS_MAX) {
-                let view = self.view(&self.ready[task]);
-                let mine = self.candidate(thief, member, &view);
+                let ready = &self.ready[task];
+                let mut view = TaskView {
+                    ready,
+                    home: None,
+                    inputs: Vec::new(),
+                };
                 let theirs = self.candidate(victim, owner, &view);
-                if policy::steal_pays(self.settings.policy, &mine, &theirs) {
+                // What does not pay without its inputs' bytes does not pay with them.
+                if !policy::steal_pays(policy, &self.candidate(thief, member, &view), &theirs) {
+                    continue;
+                }
+                view = self.view(ready);
+                if policy::steal_pays(policy, &self.candidate(thief, member, &view), &theirs) {
                     return Some((victim, *task));
                 }
             }
