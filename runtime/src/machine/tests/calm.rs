@@ -88,6 +88,32 @@ fn a_run_without_faults_counts_right() {
     }
 }
 
+/// Memory for little more than the running tasks: blocks are spilled and fetched again, none is lost.
+#[test]
+fn eviction_never_loses_what_is_still_needed() {
+    let truth = Truth::of(plans::qr(7, 5, 1, "grid:2x2", 4, true));
+    let (mut spilled, results) = (
+        0,
+        truth
+            .results()
+            .map(|key| truth.plan.bytes(&key))
+            .sum::<u64>(),
+    );
+    for seed in 0..60 {
+        let memory = truth.largest_task * (2 + seed % 4);
+        let setup = Setup {
+            seed,
+            memory,
+            cores: 2,
+            ..calm(4)
+        };
+        let outcome = World::new(&truth, setup).run();
+        assert_eq!(outcome.recomputed, 0, "seed {seed}");
+        spilled += outcome.tally.store_written - results;
+    }
+    assert!(spilled > 0, "memory was short");
+}
+
 /// A preload reads each input once for each worker that has use for it, before the first task.
 #[test]
 fn what_was_preloaded_is_not_read_again() {

@@ -136,7 +136,7 @@ fn a_block_is_looked_for_on_each_rung_and_then_missed() {
     let peer = |id| Origin::Peer(WorkerId(id));
     let table: [(Exchange, &[u32], bool, Vec<Origin>); 6] = [
         (Peer, &[4, 2], true, vec![peer(4), peer(2), Origin::Store]),
-        (Peer, &[4, 2], false, vec![peer(4), peer(2)]),
+        (Peer, &[4, 2], false, vec![peer(4), peer(2), Origin::Store]),
         (Peer, &[], true, vec![Origin::Store]),
         (Peer, &[], false, vec![Origin::Store]),
         (Cache, &[4, 2], true, vec![Origin::Store]),

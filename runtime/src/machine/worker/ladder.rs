@@ -121,9 +121,8 @@ impl Worker {
         if self.settings.exchange == Exchange::Peer {
             rungs.extend(hint.holders.iter().map(|&holder| Origin::Peer(holder)));
         }
-        if hint.durable || rungs.is_empty() {
-            rungs.push_back(Origin::Store);
-        }
+        // Even if nobody has said so yet: a holder that spilled it may have let it go in the meantime.
+        rungs.push_back(Origin::Store);
         (rungs, Some(hint.digest))
     }
 
