@@ -9,10 +9,11 @@ use std::time::Duration;
 use actix::prelude::*;
 use peerwren_transports::block::Digest;
 use peerwren_transports::identity::NodeId;
-use peerwren_transports::quic::{ControlChannel, ControlReceiver, ControlSender, Incoming};
+use peerwren_transports::quic::{ControlChannel, ControlReceiver, Incoming};
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
+use super::link::send_all;
 use super::provisioner::{EndWorker, Provisioner, StartWorker};
 use crate::control::{self, FromWorker, ToWorker, WorkerSettings};
 use crate::machine::WorkerId;
@@ -357,12 +358,4 @@ async fn hear(receiver: &mut ControlReceiver) -> Option<FromWorker> {
     control::decode_from_worker(&bytes)
         .inspect_err(|error| tracing::warn!(%error, "a worker is cut off"))
         .ok()
-}
-
-async fn send_all(mut sender: ControlSender, mut waiting: mpsc::Receiver<Vec<u8>>) {
-    while let Some(message) = waiting.recv().await {
-        if sender.send(&message).await.is_err() {
-            return;
-        }
-    }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod clock;
 mod compute;
 pub(crate) mod coordinator;
+mod link;
 pub(crate) mod provisioner;
 mod table;
 pub(crate) mod worker;

@@ -11,14 +11,13 @@ use actix::prelude::*;
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::{Block, BlockBuf, BlockKey, Digest};
 use peerwren_transports::identity::{NodeId, NodeIdentity};
-use peerwren_transports::quic::{
-    ControlReceiver, ControlSender, Expected, FetchError, Limits, Node,
-};
+use peerwren_transports::quic::{ControlReceiver, Expected, FetchError, Limits, Node};
 use peerwren_transports::store::{BlockStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::compute::{ComputePool, Computed, Job};
+use super::link::send_all;
 use super::table::BlockTable;
 use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
@@ -163,14 +162,6 @@ async fn read_all(
             .ok_or(WorkerError::CoordinatorGone)?;
         if actor.send(Told(message)).await.is_err() {
             return Ok(());
-        }
-    }
-}
-
-async fn send_all(mut sender: ControlSender, mut waiting: mpsc::Receiver<Vec<u8>>) {
-    while let Some(message) = waiting.recv().await {
-        if sender.send(&message).await.is_err() {
-            return;
         }
     }
 }
