@@ -42,11 +42,6 @@ pub enum ToWorker {
         /// Their keys.
         keys: Vec<BlockKey>,
     },
-    /// Blocks that no unfinished task reads.
-    Dead {
-        /// Their keys.
-        keys: Vec<BlockKey>,
-    },
     /// Blocks to put into the store, since whoever made them is gone.
     Store {
         /// Their keys.

@@ -493,7 +493,6 @@ impl Handler<Told> for WorkerActor {
             }
             ToWorker::Assign(assignment) => self.input(ctx, Input::Assigned(assignment)),
             ToWorker::Preload { keys } => self.input(ctx, Input::Preload(keys)),
-            ToWorker::Dead { keys } => self.input(ctx, Input::Dead(keys)),
             ToWorker::Store { keys } => self.input(ctx, Input::Store(keys)),
             ToWorker::Stop => ctx.stop(),
         }

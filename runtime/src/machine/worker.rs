@@ -35,8 +35,6 @@ pub enum Input {
     Assigned(Assignment),
     /// The coordinator wants inputs in the cache.
     Preload(Vec<BlockKey>),
-    /// No unfinished task reads these.
-    Dead(Vec<BlockKey>),
     /// The coordinator wants these in the store.
     Store(Vec<BlockKey>),
     /// A fetch ended.
@@ -162,7 +160,6 @@ impl Worker {
         match input {
             Input::Assigned(assignment) => self.assigned(assignment),
             Input::Preload(keys) => self.preload(keys),
-            Input::Dead(keys) => self.dead(&keys),
             Input::Store(keys) => self.store(&keys),
             Input::Fetched(copy, result) => self.fetched(copy, result),
             Input::Computed(lease, result, compute_ns) => self.computed(lease, result, compute_ns),

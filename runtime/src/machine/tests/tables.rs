@@ -379,6 +379,37 @@ fn a_result_whose_maker_is_lost_is_put_by_who_has_it() {
     assert!(words.contains(&store), "{words:?}");
 }
 
+#[test]
+fn who_misses_a_block_does_not_hold_it() {
+    let plan = plans::weave(2, 1);
+    let first = plan.starters(0)[0];
+    let block = plan.outputs(&first)[0];
+    let mut coordinator = scheduler(&plan, 1);
+    joined(&mut coordinator, 0, 1);
+    let message = |message| scheduler::Input::Message(WorkerId(0), message);
+    coordinator.handle_input(NOW, message(done(&plan, 1, &first, false)));
+    let began = ["start 0 in 0", "0 gets lease 1", "0 gets lease 2"];
+    assert_eq!(actions(&mut coordinator), began);
+    // It made the block and has dropped it, but has not come to say so.
+    let missed = Missed {
+        key: block,
+        workers: Vec::new(),
+        store: true,
+    };
+    let missing = FromWorker::Missing {
+        lease: LeaseId(2),
+        blocks: vec![missed],
+    };
+    coordinator.handle_input(NOW, message(missing));
+    assert_eq!(actions(&mut coordinator), ["0 gets lease 3"]);
+    coordinator.handle_input(NOW, message(done(&plan, 3, &first, true)));
+    assert_eq!(
+        coordinator.progress().1,
+        1,
+        "the first task was done again, not the second"
+    );
+}
+
 /// What the workers of a run have for bits, in the order of joining, and who is sent away when the
 /// last has joined.
 #[test]

@@ -297,7 +297,6 @@ impl<'a> World<'a> {
             }
             ToWorker::Assign(assignment) => Some(worker::Input::Assigned(assignment)),
             ToWorker::Preload { keys } => Some(worker::Input::Preload(keys)),
-            ToWorker::Dead { keys } => Some(worker::Input::Dead(keys)),
             ToWorker::Store { keys } => Some(worker::Input::Store(keys)),
             ToWorker::Stop | ToWorker::Welcome { .. } => None,
         }
@@ -422,6 +421,8 @@ impl<'a> World<'a> {
                 scheduler::Action::End(id) => self.end(id),
                 scheduler::Action::Send(id, message) => {
                     if let ToWorker::Assign(assignment) = &message {
+                        let phase = usize::from(assignment.task.phase);
+                        assert!(phase <= self.phases.len(), "a task runs before its phase");
                         self.leases.insert(assignment.lease, (id, assignment.task));
                     }
                     let takes = self.latency();
