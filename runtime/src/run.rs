@@ -168,10 +168,7 @@ impl Run {
         collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError>,
     ) -> Result<(Outcome, T), RunError> {
         let store = RunStore::open(&self.options.store, self.spec.run)?;
-        let outcome = tokio::select! {
-            outcome = self.coordinate(&plan, board, &store) => outcome,
-            () = self.interrupt.wait() => Err(RunError::Interrupted),
-        };
+        let outcome = self.coordinate(&plan, board, &store).await;
         let collected = match outcome {
             Ok(outcome) => {
                 let results = Results {
@@ -250,7 +247,11 @@ impl Run {
             Err(error) => Err(failed(&error)),
         };
         // A provisioner that is gone has dropped its engine, and every worker with it.
-        let _ = provisioner.send(EndAll).await;
+        let _ = provisioner
+            .send(EndAll {
+                at_once: outcome.is_err(),
+            })
+            .await;
         accepting.abort();
         node.close(CLOSE_WAIT).await;
         outcome

@@ -30,7 +30,10 @@ pub(crate) struct EndWorker(pub(crate) WorkerId);
 /// End every worker; answered when all have ended.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct EndAll;
+pub(crate) struct EndAll {
+    /// Whether workers are killed that were not told to stop.
+    pub(crate) at_once: bool,
+}
 
 impl Provisioner {
     pub(crate) fn new(authority: Authority, engine: Engine) -> Self {
@@ -98,7 +101,7 @@ impl Handler<EndWorker> for Provisioner {
 impl Handler<EndAll> for Provisioner {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: EndAll, _: &mut Self::Context) -> Self::Result {
-        Box::pin(self.engine.end_all())
+    fn handle(&mut self, EndAll { at_once }: EndAll, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.engine.end_all(at_once))
     }
 }

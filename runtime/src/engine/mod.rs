@@ -41,11 +41,12 @@ impl Engine {
         }
     }
 
-    /// Lets every worker end by itself for a moment, then ends it; resolves when all have ended.
-    pub(crate) fn end_all(&mut self) -> Pin<Box<dyn Future<Output = ()>>> {
+    /// Lets every worker end by itself for a moment, unless `at_once`, then ends it; resolves when all
+    /// have ended.
+    pub(crate) fn end_all(&mut self, at_once: bool) -> Pin<Box<dyn Future<Output = ()>>> {
         match self {
-            Self::Threads(engine) => Box::pin(engine.end_all()),
-            Self::Processes(engine) => Box::pin(engine.end_all()),
+            Self::Threads(engine) => Box::pin(engine.end_all(at_once)),
+            Self::Processes(engine) => Box::pin(engine.end_all(at_once)),
         }
     }
 }

@@ -24,6 +24,9 @@ use crate::machine::WorkerId;
 
 /// Set in a worker's environment; what it holds is the version of the ticket.
 pub(crate) const WORKER_VARIABLE: &str = "PEERWREN_WORKER_PROCESS";
+/// The store's folder, where it is to go when the driver does. Beside the ticket, since the driver may be
+/// killed before it has written that.
+const TEMPORARY_STORE_VARIABLE: &str = "PEERWREN_WORKER_TEMPORARY_STORE";
 /// Version of [`Ticket`].
 pub(crate) const TICKET_VERSION: &str = "1";
 /// Longest ticket: an identity of a few kB and a path.
@@ -38,8 +41,6 @@ pub(crate) struct Ticket {
     pub(crate) coordinator: String,
     pub(crate) identity_pem: String,
     pub(crate) store: String,
-    /// Whether the store's folder goes when the driver does.
-    pub(crate) store_is_temporary: bool,
     pub(crate) block_bytes_max: u64,
     pub(crate) log: String,
 }
@@ -94,11 +95,14 @@ impl Processes {
             coordinator: self.coordinator.to_string(),
             identity_pem: identity.to_pem(),
             store: store.to_owned(),
-            store_is_temporary: self.store_is_temporary,
             block_bytes_max: self.block_bytes_max,
             log: tracing::level_filters::LevelFilter::current().to_string(),
         };
-        let child = Command::new(&self.executable)
+        let mut command = Command::new(&self.executable);
+        if self.store_is_temporary {
+            command.env(TEMPORARY_STORE_VARIABLE, &self.store);
+        }
+        let child = command
             .env(WORKER_VARIABLE, TICKET_VERSION)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -133,7 +137,7 @@ impl Processes {
         }
     }
 
-    pub(crate) fn end_all(&mut self) -> impl Future<Output = ()> + 'static {
+    pub(crate) fn end_all(&mut self, at_once: bool) -> impl Future<Output = ()> + 'static {
         let mut running = std::mem::take(&mut self.running);
         async move {
             let all = async {
@@ -143,7 +147,8 @@ impl Processes {
                     next.remove();
                 }
             };
-            if tokio::time::timeout(GRACE, all).await.is_ok() {
+            let grace = if at_once { Duration::ZERO } else { GRACE };
+            if tokio::time::timeout(grace, all).await.is_ok() {
                 return;
             }
             for (_, running) in running {
@@ -213,7 +218,12 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
             version.display()
         ));
     }
-    let ticket = read_ticket()?;
+    let temporary_store = std::env::var_os(TEMPORARY_STORE_VARIABLE).map(PathBuf::from);
+    let ticket = read_ticket().inspect_err(|_| {
+        if let Some(folder) = &temporary_store {
+            crate::run::remove_store(folder);
+        }
+    })?;
     let level = ticket
         .log
         .parse::<LevelFilter>()
@@ -225,7 +235,7 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
         .without_time()
         .init();
     let store_folder = PathBuf::from(&ticket.store);
-    end_with_driver(ticket.store_is_temporary.then(|| store_folder.clone()))?;
+    end_with_driver(temporary_store)?;
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let joining = Joining {
         coordinator: ticket

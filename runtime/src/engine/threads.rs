@@ -83,7 +83,7 @@ impl Threads {
         }
     }
 
-    pub(crate) fn end_all(&mut self) -> impl Future<Output = ()> + 'static {
+    pub(crate) fn end_all(&mut self, at_once: bool) -> impl Future<Output = ()> + 'static {
         let mut running = std::mem::take(&mut self.running);
         async move {
             let all = async {
@@ -93,7 +93,8 @@ impl Threads {
                     next.remove();
                 }
             };
-            if tokio::time::timeout(GRACE, all).await.is_ok() {
+            let grace = if at_once { Duration::ZERO } else { GRACE };
+            if tokio::time::timeout(grace, all).await.is_ok() {
                 return;
             }
             for (_, (cancel, _)) in running {
