@@ -5,9 +5,9 @@
     reason = "the archived variants that rkyv derives cannot be documented"
 )]
 
-use std::fmt;
-
 use peerwren_transports::block::{BlockKey, Digest};
+use rkyv::api::high::{HighDeserializer, HighValidator};
+use rkyv::bytecheck::CheckBytes;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::machine::{LeaseId, WorkerId};
@@ -260,7 +260,7 @@ impl Tally {
 
 /// Why bytes are not a message.
 #[derive(Debug, thiserror::Error)]
-#[error("a control message is malformed: {0}")]
+#[error("a message is malformed: {0}")]
 pub struct MessageError(String);
 
 /// Encodes a message.
@@ -279,20 +279,18 @@ where
         .to_vec()
 }
 
-/// Decodes and validates what a worker sent.
-pub fn decode_from_worker(bytes: &[u8]) -> Result<FromWorker, MessageError> {
+/// Decodes and validates a message, from bytes at any address.
+///
+/// # Errors
+///
+/// Bytes that are no such message.
+pub fn decode<M>(bytes: &[u8]) -> Result<M, MessageError>
+where
+    M: Archive,
+    M::Archived: for<'a> CheckBytes<HighValidator<'a, rkyv::rancor::Error>>
+        + Deserialize<M, HighDeserializer<rkyv::rancor::Error>>,
+{
     let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(bytes.len());
     aligned.extend_from_slice(bytes);
-    rkyv::from_bytes::<FromWorker, rkyv::rancor::Error>(&aligned).map_err(malformed)
-}
-
-/// Decodes and validates what a coordinator sent.
-pub fn decode_to_worker(bytes: &[u8]) -> Result<ToWorker, MessageError> {
-    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(bytes.len());
-    aligned.extend_from_slice(bytes);
-    rkyv::from_bytes::<ToWorker, rkyv::rancor::Error>(&aligned).map_err(malformed)
-}
-
-fn malformed(error: impl fmt::Display) -> MessageError {
-    MessageError(error.to_string())
+    rkyv::from_bytes(&aligned).map_err(|error: rkyv::rancor::Error| MessageError(error.to_string()))
 }

@@ -355,7 +355,7 @@ async fn serve(channel: ControlChannel, coordinator: Addr<Coordinator>) {
 /// The next valid message; `None` when the worker is gone or talks nonsense.
 async fn hear(receiver: &mut ControlReceiver) -> Option<FromWorker> {
     let bytes = receiver.recv().await.ok()??;
-    control::decode_from_worker(&bytes)
+    control::decode(&bytes)
         .inspect_err(|error| tracing::warn!(%error, "a worker is cut off"))
         .ok()
 }

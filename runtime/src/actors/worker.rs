@@ -146,9 +146,7 @@ async fn receive(receiver: &mut ControlReceiver) -> Result<Option<ToWorker>, Wor
         .recv()
         .await
         .map_err(|_| WorkerError::CoordinatorGone)?;
-    let message = bytes
-        .map(|bytes| control::decode_to_worker(&bytes))
-        .transpose();
+    let message = bytes.map(|bytes| control::decode(&bytes)).transpose();
     message.map_err(|error| WorkerError::Protocol(error.to_string()))
 }
 

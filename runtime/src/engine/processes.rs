@@ -268,10 +268,7 @@ fn read_ticket() -> Result<Ticket, String> {
     }
     let mut bytes = vec![0; length];
     stdin.read_exact(&mut bytes).map_err(short)?;
-    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(length);
-    aligned.extend_from_slice(&bytes);
-    rkyv::from_bytes::<Ticket, rkyv::rancor::Error>(&aligned)
-        .map_err(|error| format!("the ticket on standard input is malformed: {error}"))
+    crate::control::decode(&bytes).map_err(|error| format!("the ticket on standard input: {error}"))
 }
 
 /// Ends this process as soon as its standard input closes, whatever it is doing.
