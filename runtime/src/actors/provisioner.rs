@@ -66,7 +66,10 @@ impl Handler<StartWorker> for Provisioner {
     type Result = ();
 
     fn handle(&mut self, StartWorker(worker): StartWorker, ctx: &mut Self::Context) {
-        let coordinator = self.coordinator.clone();
+        // Once all are to end, the loss of one is no reason to start another.
+        let Some(coordinator) = self.coordinator.clone() else {
+            return;
+        };
         let identity = self
             .authority
             .issue(NodeId::Worker(worker.0), clock::wall());
@@ -74,9 +77,6 @@ impl Handler<StartWorker> for Provisioner {
             .map_err(|error| error.to_string())
             .and_then(|identity| self.engine.start(worker, identity));
         let work = async move {
-            let Some(coordinator) = coordinator else {
-                return;
-            };
             match started {
                 Err(error) => drop(coordinator.send(Hopeless(error)).await),
                 Ok(ended) => {
@@ -102,6 +102,7 @@ impl Handler<EndAll> for Provisioner {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, EndAll { at_once }: EndAll, _: &mut Self::Context) -> Self::Result {
+        self.coordinator = None;
         Box::pin(self.engine.end_all(at_once))
     }
 }
