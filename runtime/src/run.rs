@@ -1,6 +1,7 @@
 //! One run from plan to results: sets up the store, the engine and the actors on a thread of its own,
 //! follows them, and leaves nothing behind.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
@@ -202,9 +203,9 @@ impl Run {
         let block_bytes_max = usize::try_from(plan.block_bytes_max()).unwrap_or(usize::MAX);
         // Replacements connect while the lost ones' connections are still timing out.
         let limits = limits(block_bytes_max, 2 * self.options.workers as usize + 16);
-        let here = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
         let (node, incoming) =
-            Node::bind(&identity, here, Arc::new(NoBlocks), limits).map_err(|e| failed(&e))?;
+            Node::bind(&identity, self.options.listen, Arc::new(NoBlocks), limits)
+                .map_err(|error| RunError::Usage(format!("--listen: {error}")))?;
         let engine = self.engine(&node, store, block_bytes_max)?;
         let provisioner = Provisioner::new(authority, engine).start();
         let (events, mut happened) = mpsc::unbounded_channel();
@@ -263,7 +264,7 @@ impl Run {
         store: &RunStore,
         block_bytes_max: usize,
     ) -> Result<Engine, RunError> {
-        let coordinator = node.local_addr();
+        let coordinator = from_here(node.local_addr());
         match self.options.engine {
             EngineKind::Threads => {
                 let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -293,6 +294,16 @@ impl Run {
             }
         }
     }
+}
+
+/// Where this machine's own workers reach a socket that is bound to `address`.
+fn from_here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// One thread for all but computing and files.

@@ -17,6 +17,7 @@ mod error;
 mod limits;
 mod links;
 mod node;
+mod race;
 mod server;
 mod socket;
 mod wire;

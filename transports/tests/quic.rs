@@ -79,6 +79,49 @@ fn first_fetches_share_one_dial_and_nodes_may_dial_each_other_at_once() {
 }
 
 #[test]
+fn a_coordinator_is_found_at_whichever_of_its_addresses_answers() {
+    run(async {
+        let mut run = Run::new();
+        let (other, _channels) = run.node(W2, &[], Limits::default());
+        let silent = std::net::UdpSocket::bind(local()).unwrap();
+        let bind = |node, addr: &str| {
+            let identity = run.authority.issue(node, now()).unwrap();
+            let blocks = Arc::new(Blocks::default());
+            Node::bind(&identity, addr.parse().unwrap(), blocks, Limits::default()).unwrap()
+        };
+        let (server, mut channels) = bind(NodeId::Coordinator, "[::]:0");
+        let port = server.local_addr().port();
+        let at = |ip: &str| format!("{ip}:{port}").parse().unwrap();
+        // One says nothing, one is somebody else, and `[::]` takes both kinds of addresses.
+        for (from, ip) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("[::1]:0", "[::1]"),
+            ("[::]:0", "127.0.0.1"),
+        ] {
+            let (worker, _channels) = bind(W1, from);
+            let mut addrs = vec![at(ip)];
+            if from.starts_with("127") {
+                addrs.splice(0..0, [silent.local_addr().unwrap(), other.local_addr()]);
+            }
+            let channel = worker
+                .dial_control_any(&addrs, NodeId::Coordinator)
+                .await
+                .unwrap();
+            assert_eq!(channels.next().await.unwrap().peer(), W1);
+            assert_eq!(channel.peer(), NodeId::Coordinator);
+            worker.close(Duration::ZERO).await;
+        }
+        let (worker, _channels) = bind(W1, "127.0.0.1:0");
+        let wrong = [other.local_addr(), silent.local_addr().unwrap()];
+        let error = worker
+            .dial_control_any(&wrong, NodeId::Coordinator)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, DialError::Refused(_)), "{error:?}");
+    });
+}
+
+#[test]
 fn strangers_are_refused() {
     run(async {
         let mut run = Run::new();

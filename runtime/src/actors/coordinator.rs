@@ -9,11 +9,11 @@ use std::time::Duration;
 use actix::prelude::*;
 use peerwren_transports::block::Digest;
 use peerwren_transports::identity::NodeId;
-use peerwren_transports::quic::{ControlChannel, ControlReceiver, Incoming};
+use peerwren_transports::quic::Incoming;
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
-use super::link::send_all;
+use super::link::{ControlReceiver, Link, send_all};
 use super::provisioner::{EndWorker, Provisioner, StartWorker};
 use crate::control::{self, FromWorker, ToWorker, WorkerSettings};
 use crate::machine::WorkerId;
@@ -294,17 +294,22 @@ impl Handler<Hopeless> for Coordinator {
 /// Takes in control channels until the endpoint closes.
 pub(crate) async fn accept(mut incoming: Incoming, coordinator: Addr<Coordinator>) {
     while let Some(channel) = incoming.next().await {
-        actix::spawn(serve(channel, coordinator.clone()));
+        actix::spawn(serve(Link::from(channel), coordinator.clone()));
     }
 }
 
 /// Reads what one worker says until it goes.
-async fn serve(channel: ControlChannel, coordinator: Addr<Coordinator>) {
-    let NodeId::Worker(number) = channel.peer() else {
+async fn serve(link: Link, coordinator: Addr<Coordinator>) {
+    let NodeId::Worker(number) = link.peer else {
         return;
     };
     let worker = WorkerId(number);
-    let (sender, mut receiver) = channel.split();
+    let Link {
+        sender,
+        mut receiver,
+        observed,
+        ..
+    } = link;
     let first = tokio::time::timeout(HELLO_TIMEOUT, hear(&mut receiver)).await;
     let Ok(Some(FromWorker::Hello {
         version,
@@ -318,7 +323,7 @@ async fn serve(channel: ControlChannel, coordinator: Addr<Coordinator>) {
         let _ = coordinator.send(Gone(worker)).await;
         return;
     };
-    let Ok(address) = address.parse() else {
+    let Some(address) = reachable(&address, observed) else {
         tracing::warn!(%worker, address, "is no address; turned away");
         let _ = coordinator.send(Gone(worker)).await;
         return;
@@ -350,6 +355,17 @@ async fn serve(channel: ControlChannel, coordinator: Addr<Coordinator>) {
         }
     }
     let _ = coordinator.send(Gone(worker)).await;
+}
+
+/// Where others reach a worker: where it says that it listens, or if that is everywhere, where it is
+/// seen from here.
+fn reachable(said: &str, observed: Option<SocketAddr>) -> Option<SocketAddr> {
+    let said: SocketAddr = said.parse().ok()?;
+    if said.ip().is_unspecified() {
+        observed
+    } else {
+        Some(said)
+    }
 }
 
 /// The next valid message; `None` when the worker is gone or talks nonsense.

@@ -11,13 +11,13 @@ use actix::prelude::*;
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::{Block, BlockBuf, BlockKey, Digest};
 use peerwren_transports::identity::{NodeId, NodeIdentity};
-use peerwren_transports::quic::{ControlReceiver, Expected, FetchError, Limits, Node};
+use peerwren_transports::quic::{Expected, FetchError, Limits, Node};
 use peerwren_transports::store::{BlockStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::compute::{ComputePool, Computed, Job};
-use super::link::send_all;
+use super::link::{ControlReceiver, dial, send_all};
 use super::table::BlockTable;
 use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
@@ -46,12 +46,15 @@ pub(crate) fn limits(block_bytes_max: usize, connections: usize) -> Limits {
 
 /// All that a worker needs to join a run.
 pub(crate) struct Joining {
-    pub(crate) coordinator: SocketAddr,
+    /// Where the coordinator may listen, `host:port` each, best first.
+    pub(crate) coordinators: Vec<String>,
     pub(crate) identity: NodeIdentity,
     pub(crate) store: BlockStore,
     pub(crate) kernels: KernelSet,
     /// Largest block of the plan, for the transport's limits.
     pub(crate) block_bytes_max: usize,
+    /// Where the socket is bound.
+    pub(crate) listen: SocketAddr,
 }
 
 /// Why a worker ended before it was told to.
@@ -59,8 +62,8 @@ pub(crate) struct Joining {
 pub(crate) enum WorkerError {
     #[error("cannot listen: {0}")]
     Bind(String),
-    #[error("cannot reach the coordinator at {address}: {error}")]
-    Dial { address: SocketAddr, error: String },
+    #[error("cannot reach the coordinator at {addresses}: {error}")]
+    Dial { addresses: String, error: String },
     #[error("the coordinator is gone")]
     CoordinatorGone,
     #[error("{0}")]
@@ -78,19 +81,15 @@ pub(crate) async fn work(
     cancelled: oneshot::Receiver<()>,
 ) -> Result<(), WorkerError> {
     let table = BlockTable::default();
-    let here = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
     let limits = limits(joining.block_bytes_max, PEERS_MAX);
-    let (node, _) = Node::bind(&joining.identity, here, Arc::new(table.clone()), limits)
-        .map_err(|error| WorkerError::Bind(error.to_string()))?;
-    let address = joining.coordinator;
-    let channel = node
-        .dial_control(address, NodeId::Coordinator)
-        .await
-        .map_err(|error| WorkerError::Dial {
-            address,
-            error: error.to_string(),
-        })?;
-    let (mut sender, mut receiver) = channel.split();
+    let (node, _) = Node::bind(
+        &joining.identity,
+        joining.listen,
+        Arc::new(table.clone()),
+        limits,
+    )
+    .map_err(|error| WorkerError::Bind(error.to_string()))?;
+    let (mut sender, mut receiver) = dial(&node, &joining.coordinators).await?;
     let hello = FromWorker::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: node.local_addr().to_string(),
@@ -103,7 +102,8 @@ pub(crate) async fn work(
         cpu: cpu_name(),
     };
     let gone = |_| WorkerError::CoordinatorGone;
-    sender.send(&control::encode(&hello)).await.map_err(gone)?;
+    let hello = [control::encode(&hello)];
+    sender.send(&hello).await.map_err(gone)?;
     let (plan, settings) = match receive(&mut receiver).await? {
         Some(ToWorker::Welcome { plan, settings }) => (plan, settings),
         Some(ToWorker::Stop) => return Ok(()),

@@ -2,8 +2,10 @@
 
 pub(crate) mod processes;
 pub(crate) mod threads;
+pub(crate) mod ticket;
 
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +15,16 @@ use peerwren_transports::identity::NodeIdentity;
 use tokio::sync::oneshot;
 
 use crate::machine::WorkerId;
+
+/// Where a worker on the coordinator's own machine listens: nobody else is to reach it.
+fn listen_beside(coordinator: SocketAddr) -> SocketAddr {
+    let ip = if coordinator.is_ipv4() {
+        IpAddr::from(Ipv4Addr::LOCALHOST)
+    } else {
+        Ipv6Addr::LOCALHOST.into()
+    };
+    SocketAddr::new(ip, 0)
+}
 
 /// One way to run workers.
 pub(crate) enum Engine {

@@ -12,14 +12,12 @@ use std::time::Duration;
 
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::identity::NodeIdentity;
-use peerwren_transports::store::{BlockStore, FileStore};
-use rkyv::{Archive, Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
-use tracing::level_filters::LevelFilter;
 
-use crate::actors::worker::{Joining, work};
+use super::ticket::{TICKET_BYTES_MAX, TICKET_VERSION, Ticket};
+use crate::actors::worker::work;
 use crate::machine::WorkerId;
 
 /// Set in a worker's environment; what it holds is the version of the ticket.
@@ -27,23 +25,8 @@ pub(crate) const WORKER_VARIABLE: &str = "PEERWREN_WORKER_PROCESS";
 /// The store's folder, where it is to go when the driver does. Beside the ticket, since the driver may be
 /// killed before it has written that.
 const TEMPORARY_STORE_VARIABLE: &str = "PEERWREN_WORKER_TEMPORARY_STORE";
-/// Version of [`Ticket`].
-pub(crate) const TICKET_VERSION: &str = "1";
-/// Longest ticket: an identity of a few kB and a path.
-pub(crate) const TICKET_BYTES_MAX: usize = 64 << 10;
 /// How long workers that were told to stop may take.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// What a child must know to join.
-#[derive(Archive, Serialize, Deserialize)]
-pub(crate) struct Ticket {
-    pub(crate) worker: WorkerId,
-    pub(crate) coordinator: String,
-    pub(crate) identity_pem: String,
-    pub(crate) store: String,
-    pub(crate) block_bytes_max: u64,
-    pub(crate) log: String,
-}
 
 /// The engine `processes`.
 pub(crate) struct Processes {
@@ -92,10 +75,11 @@ impl Processes {
         })?;
         let ticket = Ticket {
             worker,
-            coordinator: self.coordinator.to_string(),
+            coordinators: vec![self.coordinator.to_string()],
             identity_pem: identity.to_pem(),
             store: store.to_owned(),
             block_bytes_max: self.block_bytes_max,
+            listen: super::listen_beside(self.coordinator).to_string(),
             log: tracing::level_filters::LevelFilter::current().to_string(),
         };
         let mut command = Command::new(&self.executable);
@@ -224,29 +208,14 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
             crate::run::remove_store(folder);
         }
     })?;
-    let level = ticket
-        .log
-        .parse::<LevelFilter>()
-        .unwrap_or(LevelFilter::WARN);
     tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(ticket.log_level())
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .without_time()
         .init();
-    let store_folder = PathBuf::from(&ticket.store);
     end_with_driver(temporary_store)?;
-    let said = |error: &dyn std::fmt::Display| error.to_string();
-    let joining = Joining {
-        coordinator: ticket
-            .coordinator
-            .parse()
-            .map_err(|_| "the ticket's address is none".to_owned())?,
-        identity: NodeIdentity::from_pem(&ticket.identity_pem).map_err(|error| said(&error))?,
-        store: BlockStore::File(FileStore::join(&store_folder).map_err(|error| said(&error))?),
-        kernels,
-        block_bytes_max: usize::try_from(ticket.block_bytes_max).unwrap_or(usize::MAX),
-    };
+    let joining = ticket.joining(kernels)?;
     // Kept, never used: this worker is ended by its driver or by its standard input.
     let (_never, cancelled) = oneshot::channel();
     let system = actix::System::with_tokio_rt(crate::run::runtime);

@@ -19,10 +19,10 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// The engine `threads`.
 pub(crate) struct Threads {
-    pub(crate) coordinator: SocketAddr,
-    pub(crate) store: BlockStore,
-    pub(crate) kernels: KernelSet,
-    pub(crate) block_bytes_max: usize,
+    coordinator: SocketAddr,
+    store: BlockStore,
+    kernels: KernelSet,
+    block_bytes_max: usize,
     /// I/O threads that the workers share.
     arbiters: Vec<Arbiter>,
     running: BTreeMap<WorkerId, (oneshot::Sender<()>, oneshot::Receiver<()>)>,
@@ -55,11 +55,12 @@ impl Threads {
         identity: NodeIdentity,
     ) -> oneshot::Receiver<()> {
         let joining = Joining {
-            coordinator: self.coordinator,
+            coordinators: vec![self.coordinator.to_string()],
             identity,
             store: self.store.clone(),
             kernels: self.kernels.clone(),
             block_bytes_max: self.block_bytes_max,
+            listen: super::listen_beside(self.coordinator),
         };
         let (cancel, cancelled) = oneshot::channel();
         let (ended, watched) = oneshot::channel();

@@ -3,6 +3,8 @@
 //! Owns the words of the options, their defaults and what contradicts what. Never reads files of the
 //! run and starts nothing.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 mod choices;
 mod facts;
 mod resolve;
@@ -23,6 +25,9 @@ pub const CORES_MAX: u32 = 1024;
 
 /// Largest tile side: 16384 x 16384 f64 = 2 GiB a tile.
 pub const BLOCK_MAX: u32 = 16_384;
+
+/// Where a coordinator listens that nobody else is to reach: any free port of this machine alone.
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The options of a run, as asked for. `None` leaves the choice to [`resolve`](Self::resolve).
 ///
@@ -58,6 +63,8 @@ pub struct RunOptions {
     pub memory: Option<u64>,
     /// Whether inputs are in the workers' caches before the first kernel starts.
     pub preload: bool,
+    /// Where the coordinator's socket is bound.
+    pub listen: SocketAddr,
 }
 
 impl Default for RunOptions {
@@ -75,6 +82,7 @@ impl Default for RunOptions {
             store: StoreChoice::Temporary,
             memory: None,
             preload: false,
+            listen: LISTEN_DEFAULT,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! automatic tree alone, from the number of workers; nothing else of the machine enters.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use super::{
     BLOCK_MAX, ByteSize, CORES_MAX, Durability, EngineKind, Exchange, Heads, MachineFacts, Policy,
@@ -50,6 +51,8 @@ pub struct Resolved {
     pub memory: u64,
     /// Whether inputs are in the workers' caches before the first kernel starts.
     pub preload: bool,
+    /// Where the coordinator's socket is bound.
+    pub listen: SocketAddr,
 }
 
 /// A reduction tree with its parameters.
@@ -182,6 +185,7 @@ impl RunOptions {
             store: self.store.clone(),
             memory,
             preload: self.preload,
+            listen: self.listen,
         })
     }
 

@@ -31,6 +31,11 @@ impl Shared {
         peer: NodeId,
     ) -> Result<ControlChannel, DialError> {
         let (link, _) = self.link(peer, addr).await?;
+        self.open_control(link).await
+    }
+
+    /// Opens a control channel on a connection.
+    pub(super) async fn open_control(&self, link: LinkUse) -> Result<ControlChannel, DialError> {
         let opened = timeout(self.limits.handshake_timeout, open_control(&link)).await;
         let streams = opened.unwrap_or(Err(DialError::TimedOut))?;
         Ok(ControlChannel::new(
@@ -122,7 +127,11 @@ impl Shared {
         report.send_replace(Some(dialed));
     }
 
-    async fn handshake(&self, peer: NodeId, addr: SocketAddr) -> Result<Arc<Link>, DialError> {
+    pub(super) async fn handshake(
+        &self,
+        peer: NodeId,
+        addr: SocketAddr,
+    ) -> Result<Arc<Link>, DialError> {
         // That the other side's certificate holds just this name is what proves it.
         let name = peer.dns_name(self.run);
         let connecting = self

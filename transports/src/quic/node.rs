@@ -195,6 +195,16 @@ impl Node {
         self.shared().dial_control(addr, peer).await
     }
 
+    /// Opens a control channel to `peer` at the first of these addresses that answers as it; each is
+    /// tried a moment after the one before.
+    pub async fn dial_control_any(
+        &self,
+        addrs: &[SocketAddr],
+        peer: NodeId,
+    ) -> Result<ControlChannel, DialError> {
+        self.shared().dial_control_any(addrs, peer).await
+    }
+
     /// Fetches a block from `peer`, dialing it at `addr` if there is no connection. What is
     /// returned matches `expected`; without it, what the peer announced.
     ///
@@ -253,6 +263,10 @@ fn endpoint(
     // A wish: the system caps it, and a smaller buffer costs speed alone.
     let _ = socket.set_recv_buffer_size(limits.socket_buffer_bytes);
     let _ = socket.set_send_buffer_size(limits.socket_buffer_bytes);
+    if addr.is_ipv6() {
+        // `[::]` takes both kinds of addresses, where the system has both.
+        let _ = socket.set_only_v6(false);
+    }
     socket.bind(&addr.into()).map_err(socket_error)?;
     let mut config = EndpointConfig::default();
     // Probes of hole punching are told from QUIC packets by that bit.

@@ -1,6 +1,7 @@
 //! The arguments of the command, their help, and what is wrong with them in one line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
@@ -8,7 +9,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use peerwren::options::{
-    ByteSize, Durability, EngineKind, Exchange, Policy, RunOptions, StoreChoice, TreeChoice,
+    ByteSize, Durability, EngineKind, Exchange, LISTEN_DEFAULT, Policy, RunOptions, StoreChoice,
+    TreeChoice,
 };
 use tracing::level_filters::LevelFilter;
 
@@ -231,6 +233,10 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Blocks", env = "PEERWREN_PRELOAD", hide_env = true, value_parser = FalseyValueParser::new())]
     preload: bool,
 
+    /// Where the coordinator listens, such as 0.0.0.0:4433 or [::]:0
+    #[arg(long, value_name = "ADDRESS", help_heading = "Workers", default_value_t = LISTEN_DEFAULT, env = "PEERWREN_LISTEN", hide_env = true)]
+    listen: SocketAddr,
+
     /// Writes the report of the run, in bytes and seconds
     #[arg(
         long,
@@ -275,6 +281,7 @@ impl RunArgs {
             store: self.store.clone().unwrap_or_default(),
             memory: self.memory.map(|size| size.0),
             preload: self.preload,
+            listen: self.listen,
         })
     }
 }

@@ -1,0 +1,64 @@
+//! The ticket: all that a worker must know to join a run, whatever starts it. Holds a secret key, so it
+//! travels through pipes and proved connections alone; never through an argument, a variable or a store.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use peerwren_kernels::op::KernelSet;
+use peerwren_transports::identity::NodeIdentity;
+use peerwren_transports::store::{BlockStore, FileStore};
+use rkyv::{Archive, Deserialize, Serialize};
+use tracing::level_filters::LevelFilter;
+
+use crate::actors::worker::Joining;
+use crate::machine::WorkerId;
+
+/// Version of [`Ticket`].
+pub(crate) const TICKET_VERSION: &str = "2";
+/// Longest ticket: an identity of a few kB, a place, and 16 addresses of up to 260 bytes.
+pub(crate) const TICKET_BYTES_MAX: usize = 64 << 10;
+
+/// What a worker must know to join.
+#[derive(Archive, Serialize, Deserialize, Clone)]
+pub(crate) struct Ticket {
+    /// Its number.
+    pub(crate) worker: WorkerId,
+    /// Where the coordinator may listen, `host:port` each, best first.
+    pub(crate) coordinators: Vec<String>,
+    /// Who the worker is, its secret key included.
+    pub(crate) identity_pem: String,
+    /// Where the run's store is.
+    pub(crate) store: String,
+    /// Largest block of the plan, for the transport's limits.
+    pub(crate) block_bytes_max: u64,
+    /// Where the worker's socket is bound.
+    pub(crate) listen: String,
+    /// Least severe messages that it logs.
+    pub(crate) log: String,
+}
+
+impl Ticket {
+    /// Opens what the ticket names.
+    pub(crate) fn joining(&self, kernels: KernelSet) -> Result<Joining, String> {
+        let store = FileStore::join(Path::new(&self.store)).map_err(|error| error.to_string())?;
+        Ok(Joining {
+            coordinators: self.coordinators.clone(),
+            identity: NodeIdentity::from_pem(&self.identity_pem)
+                .map_err(|error| error.to_string())?,
+            store: BlockStore::File(store),
+            kernels,
+            block_bytes_max: usize::try_from(self.block_bytes_max).unwrap_or(usize::MAX),
+            listen: self.listen.parse::<SocketAddr>().map_err(|_| {
+                format!(
+                    "the ticket's address to listen at, {}, is none",
+                    self.listen.escape_debug()
+                )
+            })?,
+        })
+    }
+
+    /// The level of its log.
+    pub(crate) fn log_level(&self) -> LevelFilter {
+        self.log.parse().unwrap_or(LevelFilter::WARN)
+    }
+}
