@@ -12,7 +12,7 @@ use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::Block;
 use peerwren_transports::identity::{Authority, NodeId};
 use peerwren_transports::quic::Node;
-use peerwren_transports::store::{BlockStore, FileStore, MemoryStore};
+use peerwren_transports::store::{BlockStore, Place};
 use tokio::sync::{Notify, mpsc};
 
 use crate::actors::clock::{self, Clock};
@@ -168,7 +168,7 @@ impl Run {
         board: Arc<Mutex<Board>>,
         collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError>,
     ) -> Result<(Outcome, T), RunError> {
-        let store = RunStore::open(&self.options.store, self.spec.run)?;
+        let store = RunStore::open(&self.options.store, self.spec.run).await?;
         let outcome = self.coordinate(&plan, board, &store).await;
         let collected = match outcome {
             Ok(outcome) => {
@@ -279,7 +279,7 @@ impl Run {
             }
             EngineKind::Processes => {
                 let executable = worker_executable().map_err(RunError::Usage)?;
-                let folder = store.folder.clone().ok_or_else(|| {
+                let place = store.place.clone().ok_or_else(|| {
                     RunError::Usage(
                         "engine processes needs a store that processes share".to_owned(),
                     )
@@ -287,8 +287,8 @@ impl Run {
                 Ok(Engine::Processes(Processes::new(
                     executable,
                     coordinator,
-                    folder,
-                    store.is_temporary,
+                    place,
+                    store.temporary.clone(),
                     block_bytes_max as u64,
                 )))
             }
@@ -343,38 +343,40 @@ impl peerwren_transports::quic::BlockSource for NoBlocks {
 /// The store of one run.
 struct RunStore {
     store: BlockStore,
-    folder: Option<PathBuf>,
-    is_temporary: bool,
+    /// Where it is for other processes; nowhere if it is this one's memory.
+    place: Option<Place>,
+    /// The folder, if it was made for the run.
+    temporary: Option<PathBuf>,
     run: u64,
 }
 
 impl RunStore {
-    fn open(choice: &StoreChoice, run: u64) -> Result<Self, RunError> {
-        let (folder, is_temporary) = match choice {
+    async fn open(choice: &StoreChoice, run: u64) -> Result<Self, RunError> {
+        let absolute =
+            |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let (place, temporary) = match choice {
             StoreChoice::Memory => {
                 let free = MachineFacts::read().memory_available_bytes;
-                let store = BlockStore::Memory(MemoryStore::new(
-                    usize::try_from(free).unwrap_or(usize::MAX),
-                ));
+                let store = BlockStore::memory(usize::try_from(free).unwrap_or(usize::MAX));
                 return Ok(Self {
                     store,
-                    folder: None,
-                    is_temporary: false,
+                    place: None,
+                    temporary: None,
                     run,
                 });
             }
-            StoreChoice::Folder(folder) => (folder.clone(), false),
-            StoreChoice::Temporary => (
-                std::env::temp_dir().join(format!("peerwren-{run:016x}")),
-                true,
-            ),
+            StoreChoice::Folder(folder) => (Place::Folder(absolute(folder)), None),
+            StoreChoice::Temporary => {
+                let folder = std::env::temp_dir().join(format!("peerwren-{run:016x}"));
+                let folder = absolute(&folder);
+                (Place::Folder(folder.clone()), Some(folder))
+            }
         };
-        let folder = std::path::absolute(&folder).unwrap_or(folder);
-        let store = FileStore::open(&folder).map_err(|error| RunError::Usage(error.to_string()))?;
+        let store = BlockStore::open(&place).await;
         Ok(Self {
-            store: BlockStore::File(store),
-            folder: Some(folder),
-            is_temporary,
+            store: store.map_err(|error| RunError::Usage(error.to_string()))?,
+            place: Some(place),
+            temporary,
             run,
         })
     }
@@ -384,9 +386,7 @@ impl RunStore {
         if let Err(error) = self.store.delete_run(self.run).await {
             tracing::warn!(%error, "blocks of the run are left in the store");
         }
-        if self.is_temporary
-            && let Some(folder) = &self.folder
-        {
+        if let Some(folder) = &self.temporary {
             remove_store(folder);
         }
     }

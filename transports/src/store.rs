@@ -1,30 +1,53 @@
-//! Where blocks rest beyond their worker: one interface, one conformance suite, several backends.
+//! Where bytes rest beyond their worker: one interface, one conformance suite, several backends.
 //!
-//! A block is written whole or not at all, under a name that never gets another block; putting it
-//! twice is no error. A store never knows which blocks are needed, and never caches.
+//! [`Objects`] are bytes by name; [`BlockStore`] keeps a run's blocks in them. An object is written
+//! whole or not at all. A block has a name that never gets another block; putting it twice is no
+//! error. A store never knows which blocks are needed, and never caches.
+//!
+//! ```text
+//! PLACE/<run, 16 hex digits>/<2 hash characters>/<matrix>.<i.j.k>     a block
+//! PLACE/<run, 16 hex digits>/<name>                                  what else a run keeps
+//! ```
 
-mod file;
+mod folder;
 mod memory;
+mod objects;
+mod place;
 
 use std::io;
 use std::path::PathBuf;
 
-pub use file::FileStore;
-pub use memory::MemoryStore;
+pub use objects::{Created, Objects};
+pub use place::{Place, PlaceError};
 
 use crate::block::{Block, BlockKey};
 
 /// A store of blocks. Cheap to clone: clones are the same store.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum BlockStore {
-    /// Blocks in this process's memory.
-    Memory(MemoryStore),
-    /// Blocks as files in a folder.
-    File(FileStore),
-}
+pub struct BlockStore(Objects);
 
 impl BlockStore {
+    /// Opens a place as a store, makes its folder if need be, and checks that it can be written.
+    pub async fn open(place: &Place) -> Result<Self, StoreError> {
+        Objects::open(place).await.map(Self)
+    }
+
+    /// Opens a store that another process has opened. Never makes its folder: a store that was
+    /// removed since is not to come back.
+    pub async fn join(place: &Place) -> Result<Self, StoreError> {
+        Objects::join(place).await.map(Self)
+    }
+
+    /// Makes a store in this process's memory that holds up to `bytes_max` bytes.
+    pub fn memory(bytes_max: usize) -> Self {
+        Self(Objects::memory_of(bytes_max))
+    }
+
+    /// Returns the run's own objects, its blocks among them.
+    pub fn objects(&self, run: u64) -> Objects {
+        self.0.at(&format!("{run:016x}"))
+    }
+
     /// Reads a block of `expected_len` bytes; `None` where there is none by that name. A block of
     /// another length is an error; its digest is the caller's to check.
     pub async fn get(
@@ -32,39 +55,47 @@ impl BlockStore {
         key: &BlockKey,
         expected_len: usize,
     ) -> Result<Option<Block>, StoreError> {
-        match self {
-            Self::Memory(store) => store.get(key, expected_len),
-            Self::File(store) => store.get(key, expected_len).await,
-        }
+        let objects = self.objects(key.run);
+        objects.get_block(&block_name(key), expected_len).await
     }
 
     /// Writes a block. When this returns, every reader finds it; until then, none or the whole.
     pub async fn put(&self, key: &BlockKey, block: &Block) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => store.put(key, block),
-            Self::File(store) => store.put(key, block).await,
-        }
+        let objects = self.objects(key.run);
+        objects.put_block(&block_name(key), block).await
     }
 
     /// Lists the run's blocks, in the order of their keys.
     pub async fn list(&self, run: u64) -> Result<Vec<BlockKey>, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(store.list(run)),
-            Self::File(store) => store.list(run).await,
-        }
+        let listed = self.objects(run).list("").await?;
+        // Whatever else lies there is no block.
+        let keys = listed.iter().filter_map(|(name, _)| block_key(run, name));
+        let mut keys: Vec<_> = keys.collect();
+        keys.sort_unstable();
+        Ok(keys)
     }
 
     /// Deletes all that the run left, half-written blocks too. A run that left nothing is no
     /// error.
     pub async fn delete_run(&self, run: u64) -> Result<(), StoreError> {
-        match self {
-            Self::Memory(store) => {
-                store.delete_run(run);
-                Ok(())
-            }
-            Self::File(store) => store.delete_run(run).await,
-        }
+        self.objects(run).delete_all("").await
     }
+}
+
+/// The name of a block among its run's objects. The hash spreads them over 256 folders, or over an
+/// object store's partitions.
+fn block_name(key: &BlockKey) -> String {
+    let name = key.to_string();
+    let hash = blake3::hash(name.as_bytes()).as_bytes()[0];
+    format!("{hash:02x}/{}", name.replace('/', "."))
+}
+
+/// The block that an object is, if it is one.
+fn block_key(run: u64, name: &str) -> Option<BlockKey> {
+    let (_, file) = name.split_once('/')?;
+    let (matrix, indices) = file.split_once('.')?;
+    let key = BlockKey::parse(run, &format!("{matrix}/{indices}")).ok()?;
+    (block_name(&key) == name).then_some(key)
 }
 
 /// Why a store could not do it.
@@ -96,6 +127,25 @@ pub enum StoreError {
         expected: usize,
         /// The stored length in bytes.
         got: u64,
+    },
+    /// An object is longer than its reader takes.
+    #[error("{place} holds {got} bytes where at most {bytes_max} are expected")]
+    TooLong {
+        /// Where the object is.
+        place: String,
+        /// Most bytes that the reader takes.
+        bytes_max: usize,
+        /// The stored length in bytes.
+        got: u64,
+    },
+    /// A text cannot name an object.
+    #[error(
+        "{name:?} does not name an object; expected parts with `/` between them, none empty, `.` or \
+         `..`, 511 bytes in all"
+    )]
+    Name {
+        /// The text.
+        name: String,
     },
     /// Reading or writing failed.
     #[error("{place}: {source}")]

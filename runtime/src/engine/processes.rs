@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::identity::NodeIdentity;
+use peerwren_transports::store::Place;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
@@ -32,8 +33,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct Processes {
     executable: PathBuf,
     coordinator: SocketAddr,
-    store: PathBuf,
-    store_is_temporary: bool,
+    store: Place,
+    temporary_store: Option<PathBuf>,
     block_bytes_max: u64,
     running: BTreeMap<WorkerId, Running>,
 }
@@ -47,8 +48,8 @@ impl Processes {
     pub(crate) fn new(
         executable: PathBuf,
         coordinator: SocketAddr,
-        store: PathBuf,
-        store_is_temporary: bool,
+        store: Place,
+        temporary_store: Option<PathBuf>,
         block_bytes_max: u64,
     ) -> Self {
         let running = BTreeMap::new();
@@ -56,7 +57,7 @@ impl Processes {
             executable,
             coordinator,
             store,
-            store_is_temporary,
+            temporary_store,
             block_bytes_max,
             running,
         }
@@ -67,24 +68,23 @@ impl Processes {
         worker: WorkerId,
         identity: &NodeIdentity,
     ) -> Result<oneshot::Receiver<()>, String> {
-        let store = self.store.to_str().ok_or_else(|| {
-            format!(
-                "the store's folder {} is not valid UTF-8",
-                self.store.display()
-            )
-        })?;
+        // A folder's name that is no UTF-8 would become another one.
+        let store = self.store.to_string();
+        if store.parse() != Ok(self.store.clone()) {
+            return Err(format!("the store {store} cannot be written as text"));
+        }
         let ticket = Ticket {
             worker,
             coordinators: vec![self.coordinator.to_string()],
             identity_pem: identity.to_pem(),
-            store: store.to_owned(),
+            store,
             block_bytes_max: self.block_bytes_max,
             listen: super::listen_beside(self.coordinator).to_string(),
             log: tracing::level_filters::LevelFilter::current().to_string(),
         };
         let mut command = Command::new(&self.executable);
-        if self.store_is_temporary {
-            command.env(TEMPORARY_STORE_VARIABLE, &self.store);
+        if let Some(folder) = &self.temporary_store {
+            command.env(TEMPORARY_STORE_VARIABLE, folder);
         }
         let child = command
             .env(WORKER_VARIABLE, TICKET_VERSION)
@@ -215,10 +215,10 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
         .without_time()
         .init();
     end_with_driver(temporary_store)?;
-    let joining = ticket.joining(kernels)?;
+    let system = actix::System::with_tokio_rt(crate::run::runtime);
+    let joining = system.block_on(ticket.joining(kernels))?;
     // Kept, never used: this worker is ended by its driver or by its standard input.
     let (_never, cancelled) = oneshot::channel();
-    let system = actix::System::with_tokio_rt(crate::run::runtime);
     system
         .block_on(work(joining, cancelled))
         .map_err(|error| error.to_string())

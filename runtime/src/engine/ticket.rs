@@ -2,11 +2,10 @@
 //! travels through pipes and proved connections alone; never through an argument, a variable or a store.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::identity::NodeIdentity;
-use peerwren_transports::store::{BlockStore, FileStore};
+use peerwren_transports::store::{BlockStore, Place};
 use rkyv::{Archive, Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
 
@@ -39,13 +38,14 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// Opens what the ticket names.
-    pub(crate) fn joining(&self, kernels: KernelSet) -> Result<Joining, String> {
-        let store = FileStore::join(Path::new(&self.store)).map_err(|error| error.to_string())?;
+    pub(crate) async fn joining(&self, kernels: KernelSet) -> Result<Joining, String> {
+        let place: Place = self.store.parse().map_err(|error| format!("{error}"))?;
+        let store = BlockStore::join(&place).await;
         Ok(Joining {
             coordinators: self.coordinators.clone(),
             identity: NodeIdentity::from_pem(&self.identity_pem)
                 .map_err(|error| error.to_string())?,
-            store: BlockStore::File(store),
+            store: store.map_err(|error| error.to_string())?,
             kernels,
             block_bytes_max: usize::try_from(self.block_bytes_max).unwrap_or(usize::MAX),
             listen: self.listen.parse::<SocketAddr>().map_err(|_| {

@@ -1,58 +1,93 @@
-//! A store in this process's memory, for the engine whose workers share it. Never copies a block.
+//! Objects in this process's memory, for the engine whose workers share it, and for tests. Never
+//! copies a block.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::StoreError;
-use crate::block::{Block, BlockKey};
+use super::{Created, StoreError};
+use crate::block::Block;
 
-/// Blocks in memory, up to a bound. Cheap to clone: clones are the same store.
+/// Objects in memory, up to a bound. Cheap to clone: clones are the same.
 #[derive(Clone, Debug)]
-pub struct MemoryStore(Arc<Mutex<Held>>);
+pub(super) struct Memory(Arc<Mutex<Held>>);
 
 #[derive(Debug)]
 struct Held {
-    blocks: BTreeMap<BlockKey, Block>,
+    objects: BTreeMap<String, Block>,
     bytes: usize,
     bytes_max: usize,
 }
 
-impl MemoryStore {
-    /// Makes a store that holds up to `bytes_max` bytes of blocks.
-    pub fn new(bytes_max: usize) -> Self {
+impl Memory {
+    pub(super) fn new(bytes_max: usize) -> Self {
         Self(Arc::new(Mutex::new(Held {
-            blocks: BTreeMap::new(),
+            objects: BTreeMap::new(),
             bytes: 0,
             bytes_max,
         })))
     }
 
-    /// Returns the bytes of all blocks held.
-    pub fn bytes(&self) -> usize {
-        self.held().bytes
+    pub(super) fn get(&self, name: &str) -> Option<Block> {
+        self.held().objects.get(name).cloned()
     }
 
-    pub(super) fn get(&self, key: &BlockKey, expected: usize) -> Result<Option<Block>, StoreError> {
-        match self.held().blocks.get(key) {
-            Some(block) if block.len() != expected => {
-                let place = format!("block {key} in memory");
-                Err(StoreError::Length {
-                    place,
-                    expected,
-                    got: block.len() as u64,
-                })
-            }
-            found => Ok(found.cloned()),
+    pub(super) fn put(&self, name: String, block: Block) -> Result<(), StoreError> {
+        let replaced = self.held().insert(name, block)?;
+        // Memory is returned to the system outside the lock.
+        drop(replaced);
+        Ok(())
+    }
+
+    pub(super) fn create(&self, name: String, block: Block) -> Result<Created, StoreError> {
+        let mut held = self.held();
+        match held.objects.get(&name) {
+            Some(there) if *there == block => Ok(Created::Same),
+            Some(_) => Ok(Created::Clash),
+            None => held.insert(name, block).map(|_| Created::New),
         }
     }
 
-    pub(super) fn put(&self, key: &BlockKey, block: &Block) -> Result<(), StoreError> {
+    pub(super) fn list(&self, prefix: &str) -> Vec<(String, u64)> {
+        let held = self.held();
+        let from = held.objects.range(prefix.to_owned()..);
+        from.take_while(|(name, _)| name.starts_with(prefix))
+            .map(|(name, block)| (name.clone(), block.len() as u64))
+            .collect()
+    }
+
+    pub(super) fn delete(&self, name: &str) {
         let mut held = self.held();
-        let replaced = held.blocks.get(key).map_or(0, Block::len);
-        let bytes = held.bytes - replaced + block.len();
-        if bytes > held.bytes_max {
-            let limit = held.bytes_max;
+        let deleted = held.objects.remove(name);
+        held.bytes -= deleted.as_ref().map_or(0, Block::len);
+        drop(held);
+        drop(deleted);
+    }
+
+    pub(super) fn delete_all(&self, prefix: &str) {
+        let mut held = self.held();
+        let mut deleted = held.objects.split_off(prefix);
+        let after = deleted.keys().find(|name| !name.starts_with(prefix));
+        if let Some(after) = after.cloned() {
+            let mut kept = deleted.split_off(&after);
+            held.objects.append(&mut kept);
+        }
+        held.bytes -= deleted.values().map(Block::len).sum::<usize>();
+        drop(held);
+        drop(deleted);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn insert(&mut self, name: String, block: Block) -> Result<Option<Block>, StoreError> {
+        let replaced = self.objects.get(&name).map_or(0, Block::len);
+        let bytes = self.bytes - replaced + block.len();
+        if bytes > self.bytes_max {
+            let limit = self.bytes_max;
             return Err(StoreError::Full {
                 place: "in memory".to_owned(),
                 source: io::Error::new(
@@ -61,30 +96,7 @@ impl MemoryStore {
                 ),
             });
         }
-        held.bytes = bytes;
-        let old = held.blocks.insert(*key, block.clone());
-        drop(held);
-        drop(old);
-        Ok(())
-    }
-
-    pub(super) fn list(&self, run: u64) -> Vec<BlockKey> {
-        let held = self.held();
-        let of_run = held.blocks.keys().filter(|key| key.run == run);
-        of_run.copied().collect()
-    }
-
-    pub(super) fn delete_run(&self, run: u64) {
-        let mut held = self.held();
-        let kept = std::mem::take(&mut held.blocks);
-        let (deleted, kept) = kept
-            .into_iter()
-            .partition::<BTreeMap<_, _>, _>(|(key, _)| key.run == run);
-        held.blocks = kept;
-        held.bytes -= deleted.values().map(Block::len).sum::<usize>();
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bytes = bytes;
+        Ok(self.objects.insert(name, block))
     }
 }
