@@ -169,7 +169,33 @@ impl Plan {
     /// # Errors
     /// Whatever is wrong with a program, an input or a kernel's arguments.
     pub fn new(spec: PlanSpec, kernels: KernelSet) -> Result<Arc<Self>, PlanError> {
-        let mut plan = Self {
+        let mut plan = Self::empty(&spec, kernels);
+        for phase in spec.phases {
+            plan.add_phase(phase)?;
+            plan.survey()?;
+        }
+        Ok(Arc::new(plan))
+    }
+
+    /// Parses and binds a plan whose every task was checked where it was made, so that a worker joins
+    /// in a time that does not grow with the number of tasks. Counts of tasks and flops and largest
+    /// sizes are unknown to it.
+    ///
+    /// # Errors
+    /// A program that does not parse or bind, or an input that is not given.
+    pub(crate) fn checked_elsewhere(
+        spec: PlanSpec,
+        kernels: KernelSet,
+    ) -> Result<Arc<Self>, PlanError> {
+        let mut plan = Self::empty(&spec, kernels);
+        for phase in spec.phases {
+            plan.add_phase(phase)?;
+        }
+        Ok(Arc::new(plan))
+    }
+
+    fn empty(spec: &PlanSpec, kernels: KernelSet) -> Self {
+        Self {
             run: spec.run,
             phases: Vec::new(),
             families: Vec::new(),
@@ -177,11 +203,7 @@ impl Plan {
             kernels,
             largest: (0, String::new()),
             block_bytes_max: 0,
-        };
-        for phase in spec.phases {
-            plan.add_phase(phase)?;
         }
-        Ok(Arc::new(plan))
     }
 
     /// Checks that `cores` of the largest task fit `memory` bytes.
@@ -508,7 +530,8 @@ impl Plan {
             spec,
         });
         self.check_links(number)?;
-        self.survey(number)
+        self.collect_results(number);
+        Ok(())
     }
 
     /// Remembers which tiles an output shows, in both directions.
@@ -549,8 +572,23 @@ impl Plan {
         Ok(())
     }
 
-    /// Checks every task's kernel once and adds up what the phase takes.
-    fn survey(&mut self, number: usize) -> Result<(), PlanError> {
+    /// Names the blocks of a phase that are to be kept.
+    fn collect_results(&mut self, number: usize) {
+        let phase = &self.phases[number];
+        let mut results = Vec::new();
+        for result in phase.bound.results() {
+            let name = &phase.bound.output_names()[usize::from(result.output)];
+            if phase.spec.results.contains(name) {
+                results.push(self.key(number, result.tile));
+            }
+        }
+        self.results.extend(results.iter().copied());
+        self.phases[number].results = results;
+    }
+
+    /// Checks every task of the newest phase once and adds up what the phase takes.
+    fn survey(&mut self) -> Result<(), PlanError> {
+        let number = self.phases.len() - 1;
         let (mut tasks, mut flops) = (0_u64, 0_u64);
         let mut largest = self.largest.clone();
         let mut block_bytes_max = self.block_bytes_max;
@@ -602,17 +640,8 @@ impl Plan {
         }
         self.largest = largest;
         self.block_bytes_max = block_bytes_max;
-        let mut results = Vec::new();
-        let phase = &self.phases[number];
-        for result in phase.bound.results() {
-            let name = &phase.bound.output_names()[usize::from(result.output)];
-            if phase.spec.results.contains(name) {
-                results.push(self.key(number, result.tile));
-            }
-        }
-        self.results.extend(results.iter().copied());
         let phase = &mut self.phases[number];
-        (phase.tasks, phase.flops, phase.results) = (tasks, flops, results);
+        (phase.tasks, phase.flops) = (tasks, flops);
         Ok(())
     }
 

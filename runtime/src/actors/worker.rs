@@ -109,7 +109,7 @@ pub(crate) async fn work(
         Some(ToWorker::Stop) => return Ok(()),
         _ => return Err(WorkerError::Protocol("expected a welcome first".to_owned())),
     };
-    let plan = Plan::new(plan, joining.kernels)
+    let plan = Plan::checked_elsewhere(plan, joining.kernels)
         .map_err(|error| WorkerError::Protocol(error.to_string()))?;
     let cores = NonZero::new(settings.cores).unwrap_or(NonZero::<u32>::MIN);
     let pool = ComputePool::start(cores).map_err(WorkerError::Threads)?;
