@@ -5,6 +5,8 @@
     reason = "the archived variants that rkyv derives cannot be documented"
 )]
 
+pub mod joining;
+
 use peerwren_transports::block::{BlockKey, Digest};
 use rkyv::api::high::{HighDeserializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;

@@ -46,6 +46,7 @@
 //! linalg      the calls: from a matrix and options to factors and a report
 //! matrix      where tiles come from (.npy, generated) and where results go (.npy)
 //! options     what a user may choose, its defaults and contradictions
+//! remote      workers that join a run from any machine
 //! report      the figures of a run: JSON, summary, progress
 //! lambdapack  programs over tiles, and who depends on whom in them
 //! plan        programs bound to sizes, checked before anything starts
@@ -68,6 +69,7 @@ pub mod machine;
 pub mod matrix;
 pub mod options;
 pub mod plan;
+pub mod remote;
 pub mod report;
 mod run;
 

@@ -16,22 +16,28 @@ use peerwren_transports::store::{BlockStore, Place};
 use tokio::sync::{Notify, mpsc};
 
 use crate::actors::clock::{self, Clock};
-use crate::actors::coordinator::{Board, Coordinator, RunEvent, accept};
+use crate::actors::coordinator::{Board, Cancel, Coordinator, RunEvent, accept};
+use crate::actors::guests::Terms;
 use crate::actors::provisioner::{EndAll, Provisioner, ReportTo};
 use crate::actors::worker::{CLOSE_WAIT, limits};
 use crate::control::WorkerSettings;
 use crate::engine::processes::Processes;
 use crate::engine::threads::Threads;
+use crate::engine::volunteers::Volunteers;
 use crate::engine::{Engine, worker_executable};
-use crate::machine::scheduler::{PhaseFigures, Scheduler, Settings};
+use crate::machine::scheduler::{self, PhaseFigures, Scheduler, Settings};
 use crate::options::{EngineKind, MachineFacts, Resolved, StoreChoice};
 use crate::plan::{Plan, PlanError, PlanSpec};
+use crate::remote::token::{Token, TokenFile};
 use crate::report::{Phase, Progress};
 
 /// How long the first assignment waits for wanted workers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a worker may be silent: it gives ten signs of life in this time.
 const LEASE: Duration = Duration::from_secs(10);
+/// Workers beyond those wanted that may join by themselves: they help where tasks pile up, and one
+/// takes over at once when another is lost.
+const HELPERS_MAX: u32 = 64;
 /// Between two calls of whoever shows the progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -72,7 +78,7 @@ impl Interrupt {
         self.0.0.load(Ordering::SeqCst)
     }
 
-    async fn wait(&self) {
+    pub(crate) async fn wait(&self) {
         while !self.is_triggered() {
             self.0.1.notified().await;
         }
@@ -201,12 +207,15 @@ impl Run {
             .issue(NodeId::Coordinator, clock::wall())
             .map_err(|e| failed(&e))?;
         let block_bytes_max = usize::try_from(plan.block_bytes_max()).unwrap_or(usize::MAX);
+        let helpers_max = self.options.remote.as_ref().map_or(0, |_| HELPERS_MAX);
         // Replacements connect while the lost ones' connections are still timing out.
-        let limits = limits(block_bytes_max, 2 * self.options.workers as usize + 16);
+        let workers_max = (self.options.workers + helpers_max) as usize;
+        let limits = limits(block_bytes_max, 2 * workers_max + 16);
         let (node, incoming) =
             Node::bind(&identity, self.options.listen, Arc::new(NoBlocks), limits)
                 .map_err(|error| RunError::Usage(format!("--listen: {error}")))?;
         let engine = self.engine(&node, store, block_bytes_max)?;
+        let _token = self.write_token(&authority, &node)?;
         let provisioner = Provisioner::new(authority, engine).start();
         let (events, mut happened) = mpsc::unbounded_channel();
         let options = &self.options;
@@ -216,8 +225,15 @@ impl Run {
             policy: options.policy,
             exchange: options.exchange,
             preload: options.preload,
-            start_timeout: START_TIMEOUT,
+            start_timeout: options
+                .remote
+                .as_ref()
+                .map_or(START_TIMEOUT, |remote| remote.start_timeout),
             lease: LEASE,
+            volunteers: options
+                .remote
+                .is_some()
+                .then_some(scheduler::Volunteers { helpers_max }),
         };
         let actor = Coordinator {
             clock,
@@ -236,10 +252,17 @@ impl Run {
             board,
             preload_began: None,
             started: false,
+            terms: options.remote.is_some().then(|| Terms {
+                store: store.name(),
+                block_bytes_max: block_bytes_max as u64,
+            }),
+            requests: 0,
+            admission: None,
+            granted: std::collections::BTreeMap::new(),
         };
         let coordinator = actor.start();
         // Told before the coordinator's first order, which waits in the same mailbox behind this.
-        let accepting = actix::spawn(accept(incoming, coordinator.clone()));
+        let accepting = actix::spawn(accept(incoming, coordinator.clone(), provisioner.clone()));
         let outcome = match provisioner.send(ReportTo(coordinator.clone())).await {
             Ok(()) => tokio::select! {
                 outcome = follow(&mut happened) => outcome,
@@ -247,6 +270,10 @@ impl Run {
             },
             Err(error) => Err(failed(&error)),
         };
+        if matches!(outcome, Err(RunError::Interrupted)) {
+            // Workers elsewhere are not to wait for this run; one that is gone needs not be told.
+            let _ = coordinator.send(Cancel).await;
+        }
         // A provisioner that is gone has dropped its engine, and every worker with it.
         let _ = provisioner
             .send(EndAll {
@@ -277,6 +304,7 @@ impl Run {
                     io_threads,
                 )))
             }
+            EngineKind::Remote => Ok(Engine::Volunteers(Volunteers::new())),
             EngineKind::Processes => {
                 let executable = worker_executable().map_err(RunError::Usage)?;
                 let place = store.place.clone().ok_or_else(|| {
@@ -293,6 +321,29 @@ impl Run {
                 )))
             }
         }
+    }
+}
+
+impl Run {
+    /// Writes the token that lets workers join, if they come by themselves.
+    fn write_token(
+        &self,
+        authority: &Authority,
+        node: &Node,
+    ) -> Result<Option<TokenFile>, RunError> {
+        let Some(remote) = &self.options.remote else {
+            return Ok(None);
+        };
+        let identity = authority.issue_guest(clock::wall(), remote.token_valid);
+        let token = Token {
+            identity: identity.map_err(|error| RunError::Failed(error.to_string()))?,
+            coordinators: crate::remote::addresses_of(node.local_addr()),
+        };
+        tracing::info!(address = %node.local_addr(), "listens");
+        let written = token.write(&remote.token);
+        written
+            .map(Some)
+            .map_err(|error| RunError::Usage(error.to_string()))
     }
 }
 
@@ -379,6 +430,13 @@ impl RunStore {
             temporary,
             run,
         })
+    }
+
+    /// The store's name as a worker elsewhere reads it.
+    fn name(&self) -> String {
+        self.place
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string)
     }
 
     /// Removes the run's blocks, and the folder if it was made for the run.

@@ -4,6 +4,9 @@
 //! A node is who its certificate says: the name `worker-17.<run>.peerwren` (the run in 16
 //! hexadecimal digits), signed by the run's authority. Both sides of every connection prove theirs.
 
+mod enrolment;
+mod signature;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,6 +22,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+pub use enrolment::PendingIdentity;
+pub use signature::Signer;
 
 /// How long certificates are valid after they are made: longer than any run.
 pub const VALID_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -39,6 +45,8 @@ pub enum NodeId {
     Coordinator,
     /// A worker by its number, which no other worker of the run ever has.
     Worker(u32),
+    /// Whoever holds the run's token: may ask the coordinator to join, and nothing else of anybody.
+    Guest,
 }
 
 impl NodeId {
@@ -57,12 +65,13 @@ impl NodeId {
     }
 }
 
-/// `coordinator` or `worker-17`
+/// `coordinator`, `worker-17` or `guest`
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Coordinator => f.write_str("coordinator"),
             Self::Worker(number) => write!(f, "worker-{number}"),
+            Self::Guest => f.write_str("guest"),
         }
     }
 }
@@ -71,10 +80,12 @@ impl FromStr for NodeId {
     type Err = IdentityError;
 
     fn from_str(text: &str) -> Result<Self, IdentityError> {
-        let wrong = || IdentityError::Malformed("a node is `coordinator` or `worker-NUMBER`");
+        let wrong =
+            || IdentityError::Malformed("a node is `coordinator`, `worker-NUMBER` or `guest`");
         match text.strip_prefix("worker-") {
             Some(number) => number.parse().map(Self::Worker).map_err(|_| wrong()),
             None if text == "coordinator" => Ok(Self::Coordinator),
+            None if text == "guest" => Ok(Self::Guest),
             None => Err(wrong()),
         }
     }
@@ -90,6 +101,18 @@ pub enum IdentityError {
     /// The system could not make keys or certificates.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
+    /// The certificate is valid no longer: get a new token.
+    #[error("it has expired")]
+    Expired,
+    /// The certificate is not valid yet: set the clock.
+    #[error("it is not valid yet: is the clock of this machine right?")]
+    NotYetValid,
+    /// Another authority issued the certificate.
+    #[error("it was not issued by the run's authority")]
+    Foreign,
+    /// The signature is not by the certificate's key.
+    #[error("the signature is not by the node that is named")]
+    Forged,
     /// Certificate and key do not make a working configuration.
     #[error("the identity cannot be used: {0}")]
     Tls(#[from] rustls::Error),
@@ -123,20 +146,30 @@ impl Authority {
     /// Issues the identity of `node`, valid from an hour before `now` for a week after it.
     pub fn issue(&self, node: NodeId, now: SystemTime) -> Result<NodeIdentity, IdentityError> {
         let key = KeyPair::generate()?;
+        let certificate = self.certificate_of(node, &key, now, now + VALID_AFTER)?;
+        NodeIdentity::new(certificate, self.certificate.clone(), key.serialize_der())
+    }
+
+    fn certificate_of(
+        &self,
+        node: NodeId,
+        key: &impl PublicKeyData,
+        now: SystemTime,
+        until: SystemTime,
+    ) -> Result<CertificateDer<'static>, IdentityError> {
         let mut params = CertificateParams::new(vec![node.dns_name(self.run)])?;
         params
             .distinguished_name
             .push(DnType::CommonName, node.to_string());
         params.not_before = (now - VALID_BEFORE).into();
-        params.not_after = (now + VALID_AFTER).into();
+        params.not_after = until.into();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&key, &self.issuer)?.der().clone();
-        NodeIdentity::new(certificate, self.certificate.clone(), key.serialize_der())
+        Ok(params.signed_by(key, &self.issuer)?.der().clone())
     }
 
     /// Writes certificate and **secret key** as PEM text, for the private run folder.

@@ -13,6 +13,7 @@ use peerwren_transports::quic::Incoming;
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
+use super::guests::{Terms, serve_guest};
 use super::link::{ControlReceiver, Link, send_all};
 use super::provisioner::{EndWorker, Provisioner, StartWorker};
 use crate::control::{self, FromWorker, ToWorker, WorkerSettings};
@@ -66,6 +67,14 @@ pub(crate) struct Coordinator {
     pub(crate) board: Arc<Mutex<Board>>,
     pub(crate) preload_began: Option<Duration>,
     pub(crate) started: bool,
+    /// What volunteers are told; none are taken where it is absent.
+    pub(crate) terms: Option<Terms>,
+    /// Volunteers that asked so far.
+    pub(crate) requests: u64,
+    /// What the scheduler has said to the last one.
+    pub(crate) admission: Option<(u64, Result<WorkerId, String>)>,
+    /// Settings of volunteers that are yet to join: each says what it has.
+    pub(crate) granted: BTreeMap<WorkerId, WorkerSettings>,
 }
 
 /// A worker has proved who it is and said hello.
@@ -99,6 +108,11 @@ pub(crate) struct Gone(pub(crate) WorkerId);
 #[rtype(result = "()")]
 pub(crate) struct Hopeless(pub(crate) String);
 
+/// Whoever started the run wants it no more: its workers are told to stop.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Cancel;
+
 impl Actor for Coordinator {
     type Context = Context<Self>;
 
@@ -111,7 +125,7 @@ impl Actor for Coordinator {
 }
 
 impl Coordinator {
-    fn input(&mut self, ctx: &mut Context<Self>, input: Input) {
+    pub(super) fn input(&mut self, ctx: &mut Context<Self>, input: Input) {
         self.machine.handle_input(self.clock.now(), input);
         self.perform(ctx);
     }
@@ -130,6 +144,10 @@ impl Coordinator {
                 }
                 Action::Send(worker, message) => self.tell(ctx, worker, &message),
                 Action::PhaseDone(_, figures) => self.tell_run(RunEvent::PhaseDone(figures)),
+                Action::Admit(request, worker) => self.admission = Some((request, Ok(worker))),
+                Action::Decline(request, reason) => {
+                    self.admission = Some((request, Err(reason)));
+                }
                 Action::Completed => {
                     self.post();
                     self.tell_run(RunEvent::Completed);
@@ -219,13 +237,8 @@ impl Coordinator {
 
     /// Why a worker cannot take part, if it cannot.
     fn objection(&self, hello: &Hello) -> Option<String> {
-        let ours = env!("CARGO_PKG_VERSION");
-        if hello.version != ours {
-            return Some(format!(
-                "a worker has version {} of peerwren but the coordinator has {ours}: install one \
-                 version everywhere",
-                hello.version
-            ));
+        if let Some(other) = other_version(&hello.version) {
+            return Some(other);
         }
         let lacking = self
             .plan
@@ -256,7 +269,10 @@ impl Handler<Arrived> for Coordinator {
         self.links.insert(worker, link);
         let welcome = ToWorker::Welcome {
             plan: self.spec.clone(),
-            settings: self.settings.clone(),
+            settings: self
+                .granted
+                .remove(&worker)
+                .unwrap_or_else(|| self.settings.clone()),
         };
         self.tell(ctx, worker, &welcome);
         let address = hello.address.to_string();
@@ -283,6 +299,14 @@ impl Handler<Gone> for Coordinator {
     }
 }
 
+impl Handler<Cancel> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Cancel: Cancel, ctx: &mut Self::Context) {
+        self.input(ctx, Input::Cancelled);
+    }
+}
+
 impl Handler<Hopeless> for Coordinator {
     type Result = ();
 
@@ -292,10 +316,31 @@ impl Handler<Hopeless> for Coordinator {
 }
 
 /// Takes in control channels until the endpoint closes.
-pub(crate) async fn accept(mut incoming: Incoming, coordinator: Addr<Coordinator>) {
+pub(crate) async fn accept(
+    mut incoming: Incoming,
+    coordinator: Addr<Coordinator>,
+    provisioner: Addr<Provisioner>,
+) {
     while let Some(channel) = incoming.next().await {
-        actix::spawn(serve(Link::from(channel), coordinator.clone()));
+        let link = Link::from(channel);
+        if link.peer == NodeId::Guest {
+            actix::spawn(serve_guest(link, coordinator.clone(), provisioner.clone()));
+        } else {
+            actix::spawn(serve(link, coordinator.clone()));
+        }
     }
+}
+
+/// Why a worker of another version cannot take part.
+pub(super) fn other_version(version: &str) -> Option<String> {
+    let ours = env!("CARGO_PKG_VERSION");
+    (version != ours).then(|| {
+        format!(
+            "a worker has version {} of peerwren but the coordinator has {ours}: install one version \
+             everywhere",
+            version.escape_debug()
+        )
+    })
 }
 
 /// Reads what one worker says until it goes.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use peerwren_transports::identity::NodeId;
-use peerwren_transports::quic::{self, ChannelError, ControlChannel, Node};
+use peerwren_transports::quic::{self, ChannelError, ControlChannel, DialError, Node};
 use tokio::sync::mpsc;
 
 use super::worker::WorkerError;
@@ -14,13 +14,13 @@ use super::worker::WorkerError;
 const ADDRESSES_MAX: usize = 16;
 
 /// A way between a coordinator and one node of its run.
-pub(super) struct Link {
+pub(crate) struct Link {
     /// Who is on the other side, proved.
-    pub(super) peer: NodeId,
+    pub(crate) peer: NodeId,
     /// Where it is seen, if it is seen at all.
-    pub(super) observed: Option<SocketAddr>,
-    pub(super) sender: ControlSender,
-    pub(super) receiver: ControlReceiver,
+    pub(crate) observed: Option<SocketAddr>,
+    pub(crate) sender: ControlSender,
+    pub(crate) receiver: ControlReceiver,
 }
 
 impl From<ControlChannel> for Link {
@@ -37,13 +37,13 @@ impl From<ControlChannel> for Link {
 }
 
 /// The half that sends.
-pub(super) enum ControlSender {
+pub(crate) enum ControlSender {
     Quic(quic::ControlSender),
 }
 
 impl ControlSender {
     /// Sends messages in order; waits while the other side does not take them.
-    pub(super) async fn send(&mut self, messages: &[Vec<u8>]) -> Result<(), ChannelError> {
+    pub(crate) async fn send(&mut self, messages: &[Vec<u8>]) -> Result<(), ChannelError> {
         match self {
             Self::Quic(sender) => {
                 for message in messages {
@@ -56,13 +56,13 @@ impl ControlSender {
 }
 
 /// The half that receives.
-pub(super) enum ControlReceiver {
+pub(crate) enum ControlReceiver {
     Quic(quic::ControlReceiver),
 }
 
 impl ControlReceiver {
     /// The next message; `None` when the other side has ended the link.
-    pub(super) async fn recv(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
+    pub(crate) async fn recv(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
         match self {
             Self::Quic(receiver) => receiver.recv().await,
         }
@@ -83,27 +83,26 @@ pub(super) async fn send_all(mut sender: ControlSender, mut waiting: mpsc::Recei
 }
 
 /// Reaches the coordinator at the first of its addresses that answers.
-pub(super) async fn dial(
-    node: &Node,
-    coordinators: &[String],
-) -> Result<(ControlSender, ControlReceiver), WorkerError> {
+pub(crate) async fn dial(node: &Node, coordinators: &[String]) -> Result<Link, WorkerError> {
+    let addresses = || coordinators.join(", ");
     let unreachable = |error: String| WorkerError::Dial {
-        addresses: coordinators.join(", "),
+        addresses: addresses(),
         error,
     };
-    let addresses = resolve(coordinators).await.map_err(unreachable)?;
-    let channel = node
-        .dial_control_any(&addresses, NodeId::Coordinator)
-        .await
-        .map_err(|error| unreachable(error.to_string()))?;
-    let Link {
-        sender, receiver, ..
-    } = Link::from(channel);
-    Ok((sender, receiver))
+    let found = resolve(coordinators).await.map_err(unreachable)?;
+    let dialed = node.dial_control_any(&found, NodeId::Coordinator).await;
+    match dialed {
+        Ok(channel) => Ok(Link::from(channel)),
+        Err(DialError::Refused(error)) => Err(WorkerError::Refused {
+            addresses: addresses(),
+            error,
+        }),
+        Err(error) => Err(unreachable(error.to_string())),
+    }
 }
 
 /// The addresses behind `host:port` texts, each once, in their order.
-pub(super) async fn resolve(texts: &[String]) -> Result<Vec<SocketAddr>, String> {
+pub(crate) async fn resolve(texts: &[String]) -> Result<Vec<SocketAddr>, String> {
     let mut addresses = Vec::new();
     let mut unknown = None;
     for text in texts {

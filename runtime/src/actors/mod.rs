@@ -4,7 +4,8 @@
 pub(crate) mod clock;
 mod compute;
 pub(crate) mod coordinator;
-mod link;
+pub(crate) mod guests;
+pub(crate) mod link;
 pub(crate) mod provisioner;
 mod table;
 pub(crate) mod worker;

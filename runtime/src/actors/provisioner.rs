@@ -27,6 +27,14 @@ pub(crate) struct StartWorker(pub(crate) WorkerId);
 #[rtype(result = "()")]
 pub(crate) struct EndWorker(pub(crate) WorkerId);
 
+/// Certify the key of a worker that comes by itself.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<u8>, String>")]
+pub(crate) struct Certify {
+    pub(crate) worker: WorkerId,
+    pub(crate) public_key: Vec<u8>,
+}
+
 /// End every worker; answered when all have ended.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -87,6 +95,19 @@ impl Handler<StartWorker> for Provisioner {
             }
         };
         ctx.spawn(work.into_actor(self));
+    }
+}
+
+impl Handler<Certify> for Provisioner {
+    type Result = Result<Vec<u8>, String>;
+
+    fn handle(&mut self, certify: Certify, _: &mut Self::Context) -> Self::Result {
+        let Certify { worker, public_key } = certify;
+        let node = NodeId::Worker(worker.0);
+        let certified = self.authority.certify(node, &public_key, clock::wall());
+        let certificate = certified.map_err(|error| error.to_string())?;
+        self.engine.admit(worker);
+        Ok(certificate)
     }
 }
 

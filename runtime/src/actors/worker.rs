@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::compute::{ComputePool, Computed, Job};
-use super::link::{ControlReceiver, dial, send_all};
+use super::link::{ControlReceiver, Link, dial, send_all};
 use super::table::BlockTable;
 use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
@@ -64,6 +64,8 @@ pub(crate) enum WorkerError {
     Bind(String),
     #[error("cannot reach the coordinator at {addresses}: {error}")]
     Dial { addresses: String, error: String },
+    #[error("the coordinator at {addresses} refuses: {error}; is this worker of its run?")]
+    Refused { addresses: String, error: String },
     #[error("the coordinator is gone")]
     CoordinatorGone,
     #[error("{0}")]
@@ -89,7 +91,11 @@ pub(crate) async fn work(
         limits,
     )
     .map_err(|error| WorkerError::Bind(error.to_string()))?;
-    let (mut sender, mut receiver) = dial(&node, &joining.coordinators).await?;
+    let Link {
+        mut sender,
+        mut receiver,
+        ..
+    } = dial(&node, &joining.coordinators).await?;
     let hello = FromWorker::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: node.local_addr().to_string(),

@@ -3,6 +3,7 @@
 pub(crate) mod processes;
 pub(crate) mod threads;
 pub(crate) mod ticket;
+pub(crate) mod volunteers;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -30,6 +31,7 @@ fn listen_beside(coordinator: SocketAddr) -> SocketAddr {
 pub(crate) enum Engine {
     Threads(threads::Threads),
     Processes(processes::Processes),
+    Volunteers(volunteers::Volunteers),
 }
 
 impl Engine {
@@ -42,6 +44,14 @@ impl Engine {
         match self {
             Self::Threads(engine) => Ok(engine.start(worker, identity)),
             Self::Processes(engine) => engine.start(worker, &identity),
+            Self::Volunteers(_) => Err(format!("{worker} is to come by itself")),
+        }
+    }
+
+    /// Notes that a worker was let in that nobody started.
+    pub(crate) fn admit(&mut self, worker: WorkerId) {
+        if let Self::Volunteers(engine) = self {
+            engine.admit(worker);
         }
     }
 
@@ -50,6 +60,7 @@ impl Engine {
         match self {
             Self::Threads(engine) => engine.end(worker),
             Self::Processes(engine) => engine.end(worker),
+            Self::Volunteers(engine) => engine.end(worker),
         }
     }
 
@@ -59,6 +70,7 @@ impl Engine {
         match self {
             Self::Threads(engine) => Box::pin(engine.end_all(at_once)),
             Self::Processes(engine) => Box::pin(engine.end_all(at_once)),
+            Self::Volunteers(engine) => Box::pin(engine.end_all()),
         }
     }
 }

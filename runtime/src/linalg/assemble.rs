@@ -106,7 +106,7 @@ pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) 
         stats.per_worker.push(WorkerStats {
             id: worker.0,
             host: host.trim().to_owned(),
-            cores,
+            cores: figures.cores.get(worker).copied().unwrap_or(cores),
             tasks: tally.tasks,
             compute_s: tally.compute_ns as f64 * 1e-9,
             bytes,

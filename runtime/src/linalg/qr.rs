@@ -11,6 +11,7 @@ use peerwren_transports::block::Digest;
 use super::assemble::{Wanted, number, stats, write_npy};
 use crate::actors::clock::Clock;
 use crate::lambdapack::Program;
+use crate::machine::scheduler::PhaseFigures;
 use crate::matrix::{MatrixSource, SourceSpec};
 use crate::options::{Heads, Resolved, Tree};
 use crate::plan::{InputFrom, PhaseSpec, Plan, PlanSpec};
@@ -63,7 +64,10 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
         phases: spec.phases.clone(),
     }));
     let plan = Plan::new(spec.clone(), kernels.clone())?;
-    plan.check_memory(request.options.cores, request.options.memory)?;
+    if request.options.remote.is_none() {
+        // Workers elsewhere are asked for their memory when they come.
+        plan.check_memory(request.options.cores, request.options.memory)?;
+    }
     let options = request.options.clone();
     let wanted = wanted(&request);
     let check = request.check.then_some(spec.phases.len() - 1);
@@ -131,7 +135,7 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
         ib: options.ib,
         tree: options.tree.to_string(),
         workers: options.workers,
-        cores: options.cores,
+        cores: cores_of(&outcome.phases).unwrap_or(options.cores),
         engine: options.engine.to_string(),
         exchange: options.exchange.to_string(),
         policy: options.policy.to_string(),
@@ -152,6 +156,11 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
         .filter_map(|(name, path)| Some((name, path?)))
         .collect();
     Ok(QrOutcome { report, files })
+}
+
+/// The most compute threads of a worker that came by itself.
+fn cores_of(phases: &[PhaseFigures]) -> Option<u32> {
+    phases.iter().flat_map(|f| f.cores.values()).copied().max()
 }
 
 /// The plan of a request: factor, then Q and the check where they are wanted.

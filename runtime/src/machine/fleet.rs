@@ -1,6 +1,8 @@
 //! The workers of a run: slots, who fills them, what each is doing and how fast it is. Decides whom
 //! a rank belongs to and whether a lost worker is replaced; never starts one itself.
 
+mod helpers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use peerwren_transports::block::{BlockKey, Digest};
@@ -27,6 +29,8 @@ pub type Rank = (i64, u64, TaskId);
 pub struct Member {
     /// The slot it fills.
     pub slot: u32,
+    /// Its compute threads.
+    pub cores: u32,
     /// Its UDP address, once it has joined.
     pub address: Option<String>,
     /// Digest of its kernel self-test, once it has joined.
@@ -71,6 +75,10 @@ impl Member {
 #[derive(Debug)]
 pub struct Fleet {
     slots: Vec<Option<WorkerId>>,
+    /// Slots that ranks are spread over; the others are helpers'.
+    homes: usize,
+    /// Compute threads of a worker that does not say.
+    cores: u32,
     /// Workers of each slot whose kernels gave other bits than the run's.
     refusals: Vec<u32>,
     members: BTreeMap<WorkerId, Member>,
@@ -81,11 +89,13 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet of `slots` empty slots.
+    /// A fleet of `slots` empty slots, whose workers have so many compute threads unless they say.
     #[must_use]
-    pub fn new(slots: u32) -> Self {
+    pub fn new(slots: u32, cores: u32) -> Self {
         Self {
             slots: vec![None; slots as usize],
+            homes: slots as usize,
+            cores,
             refusals: vec![0; slots as usize],
             members: BTreeMap::new(),
             started: 0,
@@ -103,6 +113,7 @@ impl Fleet {
             worker,
             Member {
                 slot,
+                cores: self.cores,
                 address: None,
                 bits: None,
                 heard: now,
@@ -190,7 +201,7 @@ impl Fleet {
     /// its heir, the next slot's worker.
     #[must_use]
     pub fn owner(&self, rank: i64) -> Option<WorkerId> {
-        let n = self.slots.len();
+        let n = self.homes;
         let slot = usize::try_from(rank.rem_euclid(i64::try_from(n).ok()?)).ok()?;
         (0..n)
             .filter_map(|step| self.slots[(slot + step) % n])

@@ -6,6 +6,7 @@ mod audit;
 mod joining;
 mod lineage;
 mod placing;
+mod volunteers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use peerwren_transports::block::Digest;
 
 use self::lineage::Pending;
 use self::placing::{Place, Ready};
+pub use self::volunteers::Volunteers;
 use super::directory::Directory;
 use super::fleet::{Fleet, Rank};
 use super::lease::{Lease, Leases};
@@ -40,6 +42,8 @@ pub struct Settings {
     pub start_timeout: Duration,
     /// How long a worker may be silent before its leases expire.
     pub lease: Duration,
+    /// Whether workers come by themselves, and how many more than wanted may.
+    pub volunteers: Option<Volunteers>,
 }
 
 /// What happened.
@@ -53,6 +57,10 @@ pub enum Input {
     Left(WorkerId),
     /// A worker said something.
     Message(WorkerId, FromWorker),
+    /// Somebody asks to be a worker: number of the request, compute threads.
+    Volunteered(u64, u32),
+    /// Whoever started the run wants it no more.
+    Cancelled,
 }
 
 /// What is to be done.
@@ -66,6 +74,10 @@ pub enum Action {
     Send(WorkerId, ToWorker),
     /// Every task of a phase is finished and its results are durable.
     PhaseDone(usize, PhaseFigures),
+    /// Whoever asked is a worker now.
+    Admit(u64, WorkerId),
+    /// Whoever asked cannot be a worker, for a reason in one sentence.
+    Decline(u64, String),
     /// The run is over and complete.
     Completed,
     /// The run cannot be completed.
@@ -89,6 +101,8 @@ pub struct PhaseFigures {
     pub refused: u32,
     /// Leases that ended because their worker was silent.
     pub leases_expired: u32,
+    /// Compute threads of workers that came by themselves.
+    pub cores: BTreeMap<WorkerId, u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +149,10 @@ pub struct Scheduler {
     /// Whether a backlog has grown since then.
     has_grown: bool,
     preloading: BTreeSet<WorkerId>,
+    /// Since when no worker has been there, where workers come by themselves.
+    alone_since: Option<Timestamp>,
+    /// Compute threads of workers that came by themselves.
+    cores: BTreeMap<WorkerId, u32>,
     first_start: Option<Timestamp>,
     flops_done: u64,
     /// What each worker had counted when the phase began.
@@ -154,7 +172,7 @@ impl Scheduler {
             pending: Pending::of(&plan),
             touched: BTreeSet::new(),
             has_grown: false,
-            fleet: Fleet::new(settings.workers),
+            fleet: Fleet::new(settings.workers, settings.cores),
             directory: Directory::new(settings.exchange == Exchange::Peer),
             plan,
             settings,
@@ -167,6 +185,8 @@ impl Scheduler {
             homeless: BTreeSet::new(),
             got_ready: 0,
             preloading: BTreeSet::new(),
+            alone_since: None,
+            cores: BTreeMap::new(),
             first_start: None,
             flops_done: 0,
             before: BTreeMap::new(),
@@ -185,6 +205,8 @@ impl Scheduler {
             Input::Begin => self.begin(now),
             Input::Joined(worker, address, bits) => self.joined(now, worker, address, bits),
             Input::Left(worker) => self.left(now, worker),
+            Input::Volunteered(request, cores) => self.volunteered(now, request, cores),
+            Input::Cancelled => self.cancelled(),
             Input::Message(worker, message) => {
                 let Some(member) = self.fleet.get_mut(worker) else {
                     return;
@@ -218,6 +240,7 @@ impl Scheduler {
             self.actions.push_back(Action::End(worker));
             self.left(now, worker);
         }
+        self.give_up_alone(now);
     }
 
     /// The next thing to do, until there is none.
@@ -245,7 +268,8 @@ impl Scheduler {
                 )
             })
             .min();
-        gathering.into_iter().chain(silence).min()
+        let solitude = self.solitude_ends().map(|end| (end, "no worker at all"));
+        gathering.into_iter().chain(silence).chain(solitude).min()
     }
 
     /// The workers of the run.
@@ -323,7 +347,7 @@ impl Scheduler {
         if joined {
             self.settings.lease
         } else {
-            self.settings.start_timeout
+            self.joining_patience()
         }
     }
 
@@ -499,6 +523,7 @@ impl Scheduler {
             replaced: counted.replaced - before.replaced,
             refused: counted.refused - before.refused,
             leases_expired: counted.leases_expired - before.leases_expired,
+            cores: self.cores.clone(),
         };
         for (worker, lost, tally) in self.fleet.tallies() {
             let before = self.before.insert(worker, tally).unwrap_or_default();

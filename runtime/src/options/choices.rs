@@ -210,6 +210,8 @@ words! {
     /// Each a child process.
     #[default]
     Processes = "processes",
+    /// Processes on any machine, started by the user.
+    Remote = "remote",
 }
 
 words! {

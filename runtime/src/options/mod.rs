@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 mod choices;
 mod facts;
+mod remote;
 mod resolve;
 mod size;
 
@@ -14,11 +15,15 @@ pub use choices::{
     Durability, EngineKind, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice,
 };
 pub use facts::MachineFacts;
+pub use remote::RemoteOptions;
 pub use resolve::{OptionError, Resolved, Tree};
 pub use size::{ByteSize, SizeError};
 
 /// Most workers of a run: each holds a socket and a share of the scheduler's tables.
 pub const WORKERS_MAX: u32 = 4096;
+
+/// Share of a machine's available memory that its workers get, in percent.
+pub const WORKER_MEMORY_PERCENT: u64 = 80;
 
 /// Most cores of a worker.
 pub const CORES_MAX: u32 = 1024;
@@ -65,6 +70,8 @@ pub struct RunOptions {
     pub preload: bool,
     /// Where the coordinator's socket is bound.
     pub listen: SocketAddr,
+    /// How workers on other machines join; none do when absent.
+    pub remote: Option<RemoteOptions>,
 }
 
 impl Default for RunOptions {
@@ -83,6 +90,7 @@ impl Default for RunOptions {
             memory: None,
             preload: false,
             listen: LISTEN_DEFAULT,
+            remote: None,
         }
     }
 }

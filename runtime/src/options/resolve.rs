@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::{
     BLOCK_MAX, ByteSize, CORES_MAX, Durability, EngineKind, Exchange, Heads, MachineFacts, Policy,
-    RunOptions, StoreChoice, TreeChoice, WORKERS_MAX,
+    RemoteOptions, RunOptions, StoreChoice, TreeChoice, WORKER_MEMORY_PERCENT, WORKERS_MAX,
 };
 
 /// The automatic block aims at this many tiles along the side of a square matrix.
@@ -17,8 +17,6 @@ const TILES_A_SIDE: u64 = 16;
 const AUTO_BLOCK: std::ops::RangeInclusive<u64> = 128..=1024;
 /// The automatic block is a multiple of this.
 const AUTO_BLOCK_STEP: u64 = 64;
-/// Share of the available memory that the workers get, in percent.
-const MEMORY_PERCENT: u64 = 80;
 
 /// A run's options with nothing left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +51,8 @@ pub struct Resolved {
     pub preload: bool,
     /// Where the coordinator's socket is bound.
     pub listen: SocketAddr,
+    /// How workers on other machines join; none do when absent.
+    pub remote: Option<RemoteOptions>,
 }
 
 /// A reduction tree with its parameters.
@@ -158,8 +158,9 @@ impl RunOptions {
                 ));
             }
             Some(bytes) => bytes,
-            None => facts.memory_available_bytes / 100 * MEMORY_PERCENT / u64::from(workers),
+            None => facts.memory_available_bytes / 100 * WORKER_MEMORY_PERCENT / u64::from(workers),
         };
+        self.check_remote()?;
         if self.store == StoreChoice::Memory && self.engine == EngineKind::Processes {
             return Err(contradiction(
                 "--store memory needs --engine threads: processes share no memory; name a folder",
@@ -186,6 +187,7 @@ impl RunOptions {
             memory,
             preload: self.preload,
             listen: self.listen,
+            remote: self.remote.clone(),
         })
     }
 

@@ -4,6 +4,7 @@ mod cli;
 mod contract;
 mod end_to_end;
 mod faults;
+mod remote;
 mod report;
 mod schema;
 mod tools;

@@ -149,7 +149,9 @@ impl Links {
             !links.is_empty()
         });
         let of_peer = self.by_peer.get(&link.peer).map_or(&[][..], Vec::as_slice);
-        let crowded_by = if of_peer.len() >= LINKS_PER_PEER_MAX {
+        // Many may hold one token, and each is somebody else.
+        let is_one = link.peer != NodeId::Guest;
+        let crowded_by = if is_one && of_peer.len() >= LINKS_PER_PEER_MAX {
             Some(oldest_unused(of_peer.iter()))
         } else if self.len() >= self.max {
             Some(oldest_unused(self.by_peer.values().flatten()))

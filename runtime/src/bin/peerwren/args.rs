@@ -1,5 +1,7 @@
 //! The arguments of the command, their help, and what is wrong with them in one line.
 
+mod remote;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,13 +14,14 @@ use peerwren::options::{
     ByteSize, Durability, EngineKind, Exchange, LISTEN_DEFAULT, Policy, RunOptions, StoreChoice,
     TreeChoice,
 };
+pub(crate) use remote::{CoordinatorArgs, Work, WorkerArgs};
 use tracing::level_filters::LevelFilter;
 
 use crate::failure::Failure;
 use crate::version;
 
 /// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 18] = [
+const LATER_COMMANDS: [&str; 16] = [
     "tsqr",
     "cholesky",
     "lu",
@@ -32,14 +35,12 @@ const LATER_COMMANDS: [&str; 18] = [
     "resume",
     "sim",
     "experiment",
-    "worker",
-    "coordinator",
     "lambda",
     "store",
     "doctor",
 ];
 
-const THIS_VERSION_HAS: &str = "this version has: qr, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, coordinator, worker, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -66,6 +67,18 @@ pub(crate) enum Command {
             peerwren qr a.npy --workers 4 --r r.npy --q q.npy --check"
     )]
     Qr(Box<QrArgs>),
+    /// Runs a factorization on workers that join from any machine
+    #[command(
+        after_help = "Example: four workers, started on any machines that reach this one and the store\n  \
+            peerwren coordinator --token run.token qr a.npy --workers 4 --store /shared/run --r r.npy\n  \
+            peerwren worker --join HOST:4433 --token run.token"
+    )]
+    Coordinator(CoordinatorArgs),
+    /// Joins the run of a coordinator and works until it is over
+    #[command(
+        after_help = "Example:\n  peerwren worker --join node1:4433 --token run.token --cores 8"
+    )]
+    Worker(WorkerArgs),
     /// Prints the completions of a shell
     #[command(
         after_help = "Example:\n  peerwren completions bash > ~/.local/share/bash-completion/completions/peerwren"
@@ -282,6 +295,7 @@ impl RunArgs {
             memory: self.memory.map(|size| size.0),
             preload: self.preload,
             listen: self.listen,
+            remote: None,
         })
     }
 }

@@ -7,6 +7,7 @@ mod args;
 mod failure;
 mod interrupt;
 mod qr;
+mod remote;
 mod version;
 
 use std::io::{self, Write};
@@ -38,6 +39,8 @@ fn run(started: Instant) -> Result<(), Failure> {
     start_log(&cli);
     match cli.command {
         Command::Qr(arguments) => qr::run(*arguments, &cli.common, started),
+        Command::Coordinator(arguments) => remote::coordinate(arguments, &cli.common, started),
+        Command::Worker(arguments) => remote::work(arguments, &cli.common),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "peerwren", &mut script);

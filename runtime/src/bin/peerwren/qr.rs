@@ -6,7 +6,7 @@ use std::time::Instant;
 use peerwren::RunError;
 use peerwren::linalg::{QrOutcome, QrRequest, qr};
 use peerwren::matrix::{MatrixSource, check_writable, same_file};
-use peerwren::options::MachineFacts;
+use peerwren::options::{MachineFacts, RunOptions};
 use peerwren::report::{ProgressBar, Report, summarize};
 
 use crate::args::{Common, LogLevel, QrArgs};
@@ -15,7 +15,21 @@ use crate::interrupt;
 
 /// Runs the factorization that the arguments describe.
 pub(crate) fn run(arguments: QrArgs, common: &Common, started: Instant) -> Result<(), Failure> {
-    let request = check(&arguments)?;
+    let options = arguments.run.options()?;
+    run_with(arguments, options, common, started, || {})
+}
+
+/// Runs the factorization with options that are made of more than its arguments; `begins` is called
+/// when all of them are found good.
+pub(crate) fn run_with(
+    arguments: QrArgs,
+    options: RunOptions,
+    common: &Common,
+    started: Instant,
+    begins: impl FnOnce(),
+) -> Result<(), Failure> {
+    let request = check(&arguments, &options)?;
+    begins();
     let checked_s = started.elapsed().as_secs_f64();
     // Log lines of a talkative level and a bar would write over each other.
     let talkative = !matches!(common.log, LogLevel::Off | LogLevel::Error | LogLevel::Warn);
@@ -45,8 +59,7 @@ pub(crate) fn run(arguments: QrArgs, common: &Common, started: Instant) -> Resul
 }
 
 /// Finds all that is wrong before any work, cheap checks first.
-fn check(arguments: &QrArgs) -> Result<QrRequest, Failure> {
-    let options = arguments.run.options()?;
+fn check(arguments: &QrArgs, options: &RunOptions) -> Result<QrRequest, Failure> {
     let source = MatrixSource::parse(&arguments.input).map_err(Failure::usage)?;
     let (m, n) = source.shape();
     let options = options
@@ -100,7 +113,7 @@ fn check_files(arguments: &QrArgs, input: Option<&Path>) -> Result<(), Failure> 
 }
 
 /// A run that could never have worked is the user's to correct; all else is a failed run.
-fn explain(error: RunError) -> Failure {
+pub(crate) fn explain(error: RunError) -> Failure {
     match error {
         RunError::Usage(_) => Failure::usage(error),
         _ => Failure::run(error),

@@ -17,9 +17,12 @@ impl Scheduler {
         self.stage = Stage::Gathering {
             deadline: now.after(self.settings.start_timeout),
         };
+        if self.settings.volunteers.is_some() {
+            self.note_solitude(now);
+            return;
+        }
         for slot in 0..self.settings.workers {
-            let worker = self.fleet.start(now, slot);
-            self.actions.push_back(Action::Start(worker, slot));
+            self.refill(now, slot);
         }
     }
 
@@ -72,12 +75,9 @@ impl Scheduler {
                 left: Vec::new(),
             },
         );
+        self.note_solitude(now);
         match self.stage {
-            Stage::Gathering { .. }
-                if self.fleet.joined().count() == self.settings.workers as usize =>
-            {
-                self.gathered(now);
-            }
+            Stage::Gathering { .. } if self.has_all() => self.gathered(now),
             Stage::Running { .. } => {
                 for (_, _, task) in std::mem::take(&mut self.homeless) {
                     self.place(task);
@@ -124,10 +124,9 @@ impl Scheduler {
         }
         self.touched.remove(&worker);
         if self.fleet.may_replace() {
-            let replacement = self.fleet.start(now, member.slot);
-            self.counted.replaced += 1;
-            self.actions
-                .push_back(Action::Start(replacement, member.slot));
+            if self.refill(now, member.slot) {
+                self.counted.replaced += 1;
+            }
         } else {
             self.fail(format!(
                 "workers keep dying: {} were lost, the last ones without finishing a task; see their \
@@ -168,8 +167,7 @@ impl Scheduler {
         if self.fleet.refuse(worker)
             && let Some(slot) = slot
         {
-            let replacement = self.fleet.start(now, slot);
-            self.actions.push_back(Action::Start(replacement, slot));
+            self.refill(now, slot);
         } else if self.fleet.iter().next().is_none() {
             self.fail(
                 "every worker computes other bits than the run's: run on one kind of CPU".into(),

@@ -127,9 +127,9 @@ impl Scheduler {
         Candidate {
             worker,
             is_home: task.home == Some(worker),
-            cores: self.settings.cores,
+            cores: member.cores,
             available_s: (member.backlog_flops + member.leased_flops) as f64
-                / (member.speed * f64::from(self.settings.cores)),
+                / (member.speed * f64::from(member.cores)),
             kernel_s: task.ready.flops as f64 / member.speed,
             missing_bytes: missing.map(|entry| entry.bytes).sum(),
             output_bytes: task.ready.output_bytes,
@@ -142,17 +142,16 @@ impl Scheduler {
             return;
         }
         let touched = std::mem::take(&mut self.touched);
-        let cores = self.settings.cores as usize;
         for &worker in &touched {
             while let Some(member) = self.fleet.get_mut(worker)
-                && member.leases.len() < cores + policy::AHEAD
+                && member.leases.len() < member.cores as usize + policy::AHEAD
                 && let Some((_, _, task)) = member.backlog.pop_first()
             {
                 member.backlog_flops -= self.ready[&task].flops;
                 self.assign(now, worker, task);
             }
         }
-        let is_idle = |member: &Member| member.leases.len() < cores;
+        let is_idle = |member: &Member| member.leases.len() < member.cores as usize;
         let thieves: Vec<_> = if std::mem::take(&mut self.has_grown) {
             self.fleet
                 .joined()

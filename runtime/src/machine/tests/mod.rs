@@ -7,4 +7,5 @@ mod plans;
 mod setup;
 mod tables;
 mod truth;
+mod volunteers;
 mod world;

@@ -239,19 +239,20 @@ fn scheduler(plan: &Arc<Plan>, workers: u32) -> Scheduler {
         preload: false,
         start_timeout: Duration::from_secs(2),
         lease: Duration::from_secs(3),
+        volunteers: None,
     };
     let mut scheduler = Scheduler::new(Arc::clone(plan), settings);
     scheduler.handle_input(NOW, scheduler::Input::Begin);
     scheduler
 }
 
-fn joined(scheduler: &mut Scheduler, id: u32, bits: u8) {
+pub(super) fn joined(scheduler: &mut Scheduler, id: u32, bits: u8) {
     let joined = scheduler::Input::Joined(WorkerId(id), format!("address {id}"), digest(bits));
     scheduler.handle_input(NOW, joined);
 }
 
 /// What a scheduler does next, as words.
-fn actions(scheduler: &mut Scheduler) -> Vec<String> {
+pub(super) fn actions(scheduler: &mut Scheduler) -> Vec<String> {
     let mut words = Vec::new();
     while let Some(action) = scheduler.poll_action() {
         words.push(match action {
@@ -264,6 +265,8 @@ fn actions(scheduler: &mut Scheduler) -> Vec<String> {
             scheduler::Action::Send(worker, ToWorker::Stop) => format!("stop {}", worker.0),
             scheduler::Action::Send(worker, message) => format!("{} gets {message:?}", worker.0),
             scheduler::Action::PhaseDone(phase, _) => format!("phase {phase} done"),
+            scheduler::Action::Admit(request, worker) => format!("{request} is {}", worker.0),
+            scheduler::Action::Decline(request, reason) => format!("{request} is not: {reason}"),
             scheduler::Action::Completed => "completed".to_owned(),
             scheduler::Action::Failed(reason) => format!("failed: {}", &reason[..20]),
         });
@@ -272,7 +275,7 @@ fn actions(scheduler: &mut Scheduler) -> Vec<String> {
     words
 }
 
-fn done(plan: &Plan, lease: u64, task: &TaskId, durable: bool) -> FromWorker {
+pub(super) fn done(plan: &Plan, lease: u64, task: &TaskId, durable: bool) -> FromWorker {
     let outputs = plan.outputs(task).into_iter();
     FromWorker::Done {
         lease: LeaseId(lease),
@@ -460,7 +463,7 @@ fn a_slot_is_not_filled_for_ever() {
 
 #[test]
 fn ranks_pass_to_heirs_and_return() {
-    let mut fleet = Fleet::new(3);
+    let mut fleet = Fleet::new(3, 1);
     let owners = |fleet: &Fleet| {
         let owner = |rank| fleet.owner(rank).map_or(-1, |worker| i64::from(worker.0));
         [0, 1, 2, 3, 7, -1].map(owner)

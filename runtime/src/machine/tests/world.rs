@@ -92,6 +92,7 @@ impl<'a> World<'a> {
             preload: setup.preload,
             start_timeout: Duration::from_secs(2),
             lease: Duration::from_secs(3),
+            volunteers: None,
         };
         Self {
             dice: Dice(setup.seed),
@@ -431,6 +432,9 @@ impl<'a> World<'a> {
                 scheduler::Action::PhaseDone(phase, figures) => {
                     assert_eq!(phase, self.phases.len(), "phases end in their order");
                     self.phases.push(figures);
+                }
+                scheduler::Action::Admit(..) | scheduler::Action::Decline(..) => {
+                    panic!("nobody volunteers in this world")
                 }
                 scheduler::Action::Completed => self.over = Some(Ok(())),
                 scheduler::Action::Failed(reason) => self.over = Some(Err(reason)),
