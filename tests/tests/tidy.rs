@@ -97,6 +97,7 @@ const CLOCK_READERS: &[&str] = &[
     "runtime/src/actors/clock.rs",
     "runtime/src/bin/",
     "transports/src/quic/",
+    "transports/src/store/s3/requests.rs",
 ];
 
 /// A manifest and the dependencies that it never has, developing ones aside.

@@ -8,7 +8,7 @@
 //! frame     bounded, versioned frames on any byte stream
 //! identity  the run's certificate authority and its nodes' identities
 //! quic      one UDP socket a node: control channels and block exchange
-//! store     where blocks rest: memory or a folder
+//! store     where blocks and other objects rest: memory, a folder, or a bucket of S3
 //! ```
 //!
 //! Two nodes of a run, and a block that goes from one to the other. Each proves that it belongs to the

@@ -13,12 +13,14 @@ mod folder;
 mod memory;
 mod objects;
 mod place;
+mod s3;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use objects::{Created, Objects};
 pub use place::{Place, PlaceError};
+pub use s3::{S3Keys, S3Limits, S3Settings};
 
 use crate::block::{Block, BlockKey};
 
@@ -36,6 +38,11 @@ impl BlockStore {
     /// removed since is not to come back.
     pub async fn join(place: &Place) -> Result<Self, StoreError> {
         Objects::join(place).await.map(Self)
+    }
+
+    /// Keeps blocks among these objects.
+    pub fn on(objects: Objects) -> Self {
+        Self(objects)
     }
 
     /// Makes a store in this process's memory that holds up to `bytes_max` bytes.
@@ -117,6 +124,36 @@ pub enum StoreError {
         folder: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A service cannot even be asked: set what is missing.
+    #[error("{place}: {said}")]
+    Unconfigured {
+        /// Where the objects lie.
+        place: String,
+        /// What is missing, and where it may be set.
+        said: String,
+    },
+    /// A service refuses, and would each time: mend what the advice names.
+    #[error("{place}: {said}; {advice}")]
+    Refused {
+        /// Where the object is.
+        place: String,
+        /// What the service said.
+        said: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// A service cannot do it now, however often it was asked.
+    #[error("{place}: {said} (after {tries} tries); {advice}")]
+    Unavailable {
+        /// Where the object is.
+        place: String,
+        /// What the service said at last.
+        said: String,
+        /// How often it was asked.
+        tries: u32,
+        /// What to do about it.
+        advice: String,
     },
     /// What is stored is not the block that was put: write it again.
     #[error("{place} holds {got} bytes where the block has {expected}")]

@@ -139,6 +139,12 @@ impl BlockBuf {
     }
 }
 
+impl AsMut<[u8]> for BlockBuf {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.as_bytes_mut()
+    }
+}
+
 impl fmt::Debug for BlockBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BlockBuf({} bytes)", self.len)

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::folder::Folder;
 use super::memory::Memory;
 use super::place::is_name;
+use super::s3::{S3, S3Settings};
 use super::{Place, StoreError};
 use crate::block::Block;
 
@@ -37,6 +38,7 @@ pub struct Objects {
 enum Backend {
     Memory(Memory),
     Folder(Folder),
+    S3(S3),
 }
 
 /// What came of [`Objects::create`].
@@ -53,21 +55,31 @@ pub enum Created {
 impl Objects {
     /// Opens a place, makes its folder if need be, and checks that it can be written.
     pub async fn open(place: &Place) -> Result<Self, StoreError> {
-        match place {
-            Place::Folder(root) => Folder::open(root.clone()).await.map(Self::folder),
-            Place::S3 { .. } => Err(StoreError::Name {
-                name: place.to_string(),
-            }),
-        }
+        Self::open_with(place, &S3Settings::default()).await
     }
 
-    /// Opens a place that another process has opened. Never makes its folder: a place that was
+    /// As [`open`](Self::open); a bucket with settings of the caller's.
+    pub async fn open_with(place: &Place, settings: &S3Settings) -> Result<Self, StoreError> {
+        let backend = match place {
+            Place::Folder(root) => Backend::Folder(Folder::open(root.clone()).await?),
+            Place::S3 { bucket, prefix } => Backend::S3(S3::open(bucket, prefix, settings).await?),
+        };
+        Ok(Self::of(backend))
+    }
+
+    /// Opens a place that is there, for reading at least. Never makes its folder: a place that was
     /// removed since is not to come back.
     pub async fn join(place: &Place) -> Result<Self, StoreError> {
-        match place {
-            Place::Folder(root) => Folder::join(root.clone()).await.map(Self::folder),
-            Place::S3 { .. } => Self::open(place).await,
-        }
+        Self::join_with(place, &S3Settings::default()).await
+    }
+
+    /// As [`join`](Self::join); a bucket with settings of the caller's.
+    pub async fn join_with(place: &Place, settings: &S3Settings) -> Result<Self, StoreError> {
+        let backend = match place {
+            Place::Folder(root) => Backend::Folder(Folder::join(root.clone()).await?),
+            Place::S3 { bucket, prefix } => Backend::S3(S3::join(bucket, prefix, settings).await?),
+        };
+        Ok(Self::of(backend))
     }
 
     /// Makes a place in this process's memory that holds up to 1 GiB.
@@ -77,10 +89,6 @@ impl Objects {
 
     pub(super) fn memory_of(bytes_max: usize) -> Self {
         Self::of(Backend::Memory(Memory::new(bytes_max)))
-    }
-
-    fn folder(folder: Folder) -> Self {
-        Self::of(Backend::Folder(folder))
     }
 
     fn of(backend: Backend) -> Self {
@@ -111,6 +119,7 @@ impl Objects {
                 found => Ok(found.map(|block| block.as_bytes().to_vec())),
             },
             Backend::Folder(folder) => folder.get(&name, bytes_max).await,
+            Backend::S3(s3) => s3.get(&name, bytes_max).await,
         }
     }
 
@@ -121,6 +130,7 @@ impl Objects {
         match &self.backend {
             Backend::Memory(memory) => memory.put(name, Block::from_bytes(&bytes)),
             Backend::Folder(folder) => folder.put(&name, bytes).await,
+            Backend::S3(s3) => s3.put(&name, bytes).await,
         }
     }
 
@@ -130,6 +140,7 @@ impl Objects {
         match &self.backend {
             Backend::Memory(memory) => memory.create(name, Block::from_bytes(&bytes)),
             Backend::Folder(folder) => folder.create(&name, bytes).await,
+            Backend::S3(s3) => s3.create(&name, bytes).await,
         }
     }
 
@@ -140,6 +151,7 @@ impl Objects {
         let mut found = match &self.backend {
             Backend::Memory(memory) => memory.list(&start),
             Backend::Folder(folder) => folder.list(&start).await?,
+            Backend::S3(s3) => s3.list(&start).await?,
         };
         for (name, _) in &mut found {
             name.drain(..self.prefix.len());
@@ -156,6 +168,7 @@ impl Objects {
                 Ok(())
             }
             Backend::Folder(folder) => folder.delete(&name).await,
+            Backend::S3(s3) => s3.delete(&name).await,
         }
     }
 
@@ -169,6 +182,7 @@ impl Objects {
                 Ok(())
             }
             Backend::Folder(folder) => folder.delete_all(&start).await,
+            Backend::S3(s3) => s3.delete_all(&start).await,
         }
     }
 
@@ -189,6 +203,7 @@ impl Objects {
                 found => Ok(found),
             },
             Backend::Folder(folder) => folder.get_block(&name, expected).await,
+            Backend::S3(s3) => s3.get_block(&name, expected).await,
         }
     }
 
@@ -198,6 +213,7 @@ impl Objects {
         match &self.backend {
             Backend::Memory(memory) => memory.put(name, block.clone()),
             Backend::Folder(folder) => folder.put(&name, block.clone()).await,
+            Backend::S3(s3) => s3.put(&name, Bytes::from_owner(block.clone())).await,
         }
     }
 

@@ -1,0 +1,6 @@
+//! Tests against servers: object stores and what runs on them. One binary, since each links for long.
+
+#[path = "cloud/s3.rs"]
+mod s3;
+#[path = "cloud/stores.rs"]
+mod stores;
