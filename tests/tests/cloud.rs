@@ -1,5 +1,7 @@
 //! Tests against servers: object stores and what runs on them. One binary, since each links for long.
 
+#[path = "cloud/emulator.rs"]
+mod emulator;
 #[path = "cloud/s3.rs"]
 mod s3;
 #[path = "cloud/stores.rs"]
