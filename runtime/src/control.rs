@@ -49,7 +49,12 @@ pub enum ToWorker {
         /// Their keys.
         keys: Vec<BlockKey>,
     },
-    /// The run is over.
+    /// Blocks to keep from now on, since whoever keeps them is to leave.
+    Take {
+        /// What and where they are.
+        blocks: Vec<InputHint>,
+    },
+    /// The run is over, or goes on without this worker.
     Stop,
 }
 
@@ -137,7 +142,7 @@ pub enum FromWorker {
         /// One sentence.
         error: String,
     },
-    /// Inputs that could not be had: the lease is given back.
+    /// Inputs that could not be had, or none where the worker is to leave: the lease is given back.
     Missing {
         /// The right that is given back.
         lease: LeaseId,
@@ -155,6 +160,20 @@ pub enum FromWorker {
     Preloaded {
         /// What is in the cache.
         keys: Vec<BlockKey>,
+        /// All that the worker has counted so far.
+        tally: Tally,
+    },
+    /// The worker must leave: it takes no more tasks and finishes those that are in its threads.
+    Leaving {
+        /// Milliseconds that it can still give blocks away.
+        until_ms: u64,
+    },
+    /// What became of blocks that the worker was to keep.
+    Taken {
+        /// Those that it keeps now.
+        keys: Vec<BlockKey>,
+        /// Those that it has no room for or could not get.
+        refused: Vec<BlockKey>,
         /// All that the worker has counted so far.
         tally: Tally,
     },

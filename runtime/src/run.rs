@@ -221,6 +221,7 @@ impl Run {
         let options = &self.options;
         let settings = Settings {
             workers: options.workers,
+            elastic: None,
             cores: options.cores,
             policy: options.policy,
             exchange: options.exchange,

@@ -87,6 +87,21 @@ impl Cache {
         (self.used, self.peak)
     }
 
+    /// Bytes that can be taken without any task's end and without putting anything into the store.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        let may_go = |held: &&Held| held.present && held.pins == 0 && !held.storing;
+        let loose = self.held.values().filter(may_go);
+        let loose = loose.filter(|held| held.dead || held.spare);
+        self.limit - self.used + loose.map(|held| held.bytes).sum::<u64>()
+    }
+
+    /// Bytes that may be taken in all.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// What is known of `copy`.
     #[must_use]
     pub fn get(&self, copy: &Copy) -> Option<&Held> {

@@ -14,7 +14,8 @@ pub struct Entry {
     pub bytes: u64,
     /// What its bytes hash to; inputs have none.
     pub digest: Option<Digest>,
-    /// Workers that have it in their cache.
+    /// Workers that have it in their cache. The first one keeps it: it made the block or took it over,
+    /// and puts it into the store before it lets it go.
     pub holders: Vec<WorkerId>,
     /// Workers that were told to fetch it.
     pub coming: Vec<WorkerId>,
@@ -136,6 +137,13 @@ impl Entry {
     #[must_use]
     pub fn reaches(&self, worker: WorkerId) -> bool {
         self.holders.contains(&worker) || self.coming.contains(&worker)
+    }
+
+    /// Makes a holder the one that keeps the block.
+    pub fn keep(&mut self, worker: WorkerId) {
+        self.coming.retain(|&other| other != worker);
+        self.holders.retain(|&other| other != worker);
+        self.holders.insert(0, worker);
     }
 
     /// Adds a holder once.

@@ -84,8 +84,8 @@ pub struct Fleet {
     members: BTreeMap<WorkerId, Member>,
     started: u32,
     fruitless_losses: u32,
-    /// What lost workers had counted.
-    gone: Vec<(WorkerId, Tally)>,
+    /// What workers that are gone had counted, and whether they were lost.
+    gone: Vec<(WorkerId, bool, Tally)>,
 }
 
 impl Fleet {
@@ -130,13 +130,36 @@ impl Fleet {
         worker
     }
 
-    /// Removes a worker for good; its counts stay.
+    /// Removes a lost worker for good; its counts stay.
     pub fn remove(&mut self, worker: WorkerId) -> Option<Member> {
-        let member = self.members.remove(&worker)?;
-        self.slots[member.slot as usize] = None;
         self.fruitless_losses += 1;
-        self.gone.push((worker, member.tally));
+        self.take(worker, true)
+    }
+
+    /// Removes a worker that may go; its counts stay.
+    pub fn dismiss(&mut self, worker: WorkerId) -> Option<Member> {
+        self.take(worker, false)
+    }
+
+    fn take(&mut self, worker: WorkerId, lost: bool) -> Option<Member> {
+        self.unseat(worker);
+        let member = self.members.remove(&worker)?;
+        self.gone.push((worker, lost, member.tally));
         Some(member)
+    }
+
+    /// Empties the slot of a worker that is to leave, which stays a member until it does.
+    pub fn unseat(&mut self, worker: WorkerId) {
+        if let Some(member) = self.members.get(&worker)
+            && self.slots[member.slot as usize] == Some(worker)
+        {
+            self.slots[member.slot as usize] = None;
+        }
+    }
+
+    /// A worker left before its time without being lost: the next one of its slot may do so too.
+    pub fn left_early(&mut self) {
+        self.fruitless_losses += 1;
     }
 
     /// Removes a worker that never worked, since its kernels give other bits; true if its slot may
@@ -146,7 +169,9 @@ impl Fleet {
             return false;
         };
         let slot = member.slot as usize;
-        self.slots[slot] = None;
+        if self.slots[slot] == Some(worker) {
+            self.slots[slot] = None;
+        }
         self.refusals[slot] += 1;
         self.refusals[slot] <= REFUSALS_A_SLOT_MAX
     }
@@ -192,7 +217,42 @@ impl Fleet {
         self.members.iter().map(|(&id, member)| (id, member))
     }
 
-    /// All workers that have joined, by id.
+    /// Whether a worker fills its slot: one that is to leave does not.
+    #[must_use]
+    pub fn is_seated(&self, worker: WorkerId) -> bool {
+        let member = self.members.get(&worker);
+        member.is_some_and(|member| self.slots[member.slot as usize] == Some(worker))
+    }
+
+    /// The worker of a slot, whether it has joined or not.
+    #[must_use]
+    pub fn filler(&self, slot: u32) -> Option<WorkerId> {
+        self.slots[slot as usize]
+    }
+
+    /// Slots that a worker fills, whether it has joined or not.
+    #[must_use]
+    pub fn filled(&self) -> u32 {
+        u32::try_from(self.slots.iter().flatten().count()).unwrap_or(u32::MAX)
+    }
+
+    /// At most `most` empty slots that may be filled, the first ones first.
+    #[must_use]
+    pub fn empty_slots(&self, most: usize) -> Vec<u32> {
+        let slots = (0..).zip(self.slots[..self.homes].iter().zip(&self.refusals));
+        slots
+            .filter(|(_, (filler, refusals))| filler.is_none() && **refusals <= REFUSALS_A_SLOT_MAX)
+            .map(|(slot, _)| slot)
+            .take(most)
+            .collect()
+    }
+
+    /// All workers that have joined and may be given tasks, by id.
+    pub fn seated(&self) -> impl Iterator<Item = (WorkerId, &Member)> {
+        self.joined().filter(|(worker, _)| self.is_seated(*worker))
+    }
+
+    /// All workers that have joined, those that are to leave too, by id.
     pub fn joined(&self) -> impl Iterator<Item = (WorkerId, &Member)> {
         self.iter().filter(|(_, member)| member.is_joined())
     }
@@ -210,7 +270,7 @@ impl Fleet {
 
     /// Counts of every worker that ever was: id, whether it was lost, tally.
     pub fn tallies(&self) -> impl Iterator<Item = (WorkerId, bool, Tally)> + '_ {
-        let gone = self.gone.iter().map(|&(id, tally)| (id, true, tally));
+        let gone = self.gone.iter().copied();
         gone.chain(self.members.iter().map(|(&id, m)| (id, false, m.tally)))
     }
 }

@@ -5,11 +5,13 @@
 //! stamps the time, calls the machine and performs its actions; each result comes back as another
 //! input. A simulator does the same at any speed.
 
+pub mod autoscaler;
 pub mod cache;
 pub mod directory;
 pub mod fleet;
 pub mod lease;
 pub mod policy;
+pub mod profile;
 pub mod scheduler;
 pub mod worker;
 

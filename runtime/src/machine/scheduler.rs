@@ -6,6 +6,8 @@ mod audit;
 mod joining;
 mod lineage;
 mod placing;
+mod retiring;
+mod scaling;
 mod volunteers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,10 +18,13 @@ use peerwren_transports::block::Digest;
 
 use self::lineage::Pending;
 use self::placing::{Place, Ready};
+use self::retiring::Retiring;
 pub use self::volunteers::Volunteers;
+use super::autoscaler::{Autoscaler, Elastic};
 use super::directory::Directory;
 use super::fleet::{Fleet, Rank};
 use super::lease::{Lease, Leases};
+use super::profile::Profile;
 use super::{LeaseId, Timestamp, WorkerId};
 use crate::control::{FromWorker, Made, Tally, ToWorker};
 use crate::options::{Exchange, Policy};
@@ -28,8 +33,10 @@ use crate::plan::{Plan, TaskId};
 /// How a run is to be scheduled.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Workers wanted.
+    /// Workers wanted; where the fleet is elastic, the most there may be.
     pub workers: u32,
+    /// How the fleet grows and shrinks; without, it has its size from first to last.
+    pub elastic: Option<Elastic>,
     /// Compute threads a worker.
     pub cores: u32,
     /// Where tasks go.
@@ -95,7 +102,7 @@ pub struct PhaseFigures {
     pub tasks_recomputed: u64,
     /// Workers lost.
     pub lost: u32,
-    /// Workers started for lost ones.
+    /// Workers started for lost ones and for those that had to leave.
     pub replaced: u32,
     /// Workers turned away since their kernels give other bits.
     pub refused: u32,
@@ -153,6 +160,10 @@ pub struct Scheduler {
     alone_since: Option<Timestamp>,
     /// Compute threads of workers that came by themselves.
     cores: BTreeMap<WorkerId, u32>,
+    /// Workers that are to leave, and what they still have to give away.
+    retiring: BTreeMap<WorkerId, Retiring>,
+    autoscaler: Option<Autoscaler>,
+    profile: Profile,
     first_start: Option<Timestamp>,
     flops_done: u64,
     /// What each worker had counted when the phase began.
@@ -173,6 +184,7 @@ impl Scheduler {
             touched: BTreeSet::new(),
             has_grown: false,
             fleet: Fleet::new(settings.workers, settings.cores),
+            autoscaler: settings.elastic.map(Autoscaler::new),
             directory: Directory::new(settings.exchange == Exchange::Peer),
             plan,
             settings,
@@ -187,6 +199,8 @@ impl Scheduler {
             preloading: BTreeSet::new(),
             alone_since: None,
             cores: BTreeMap::new(),
+            retiring: BTreeMap::new(),
+            profile: Profile::default(),
             first_start: None,
             flops_done: 0,
             before: BTreeMap::new(),
@@ -215,6 +229,7 @@ impl Scheduler {
                 self.message(now, worker, message);
             }
         }
+        self.scale(now);
     }
 
     /// Acts on time that has passed.
@@ -241,6 +256,8 @@ impl Scheduler {
             self.left(now, worker);
         }
         self.give_up_alone(now);
+        self.retire_in_time(now);
+        self.scale(now);
     }
 
     /// The next thing to do, until there is none.
@@ -269,7 +286,17 @@ impl Scheduler {
             })
             .min();
         let solitude = self.solitude_ends().map(|end| (end, "no worker at all"));
-        gathering.into_iter().chain(silence).chain(solitude).min()
+        let retiring = self.retiring.values().map(Retiring::timeout);
+        let is_running = matches!(self.stage, Stage::Running { .. });
+        let scaling = self.autoscaler.as_ref().filter(|_| is_running);
+        let scaling = scaling.map(|scaler| (scaler.timeout(), "size of the fleet"));
+        gathering
+            .into_iter()
+            .chain(silence)
+            .chain(solitude)
+            .chain(retiring)
+            .chain(scaling)
+            .min()
     }
 
     /// The workers of the run.
@@ -329,6 +356,15 @@ impl Scheduler {
             );
         }
         for (worker, member) in self.fleet.iter() {
+            assert_eq!(
+                self.fleet.is_seated(worker),
+                !self.retiring.contains_key(&worker),
+                "{worker} fills a slot and is to leave, or neither"
+            );
+            assert!(
+                member.backlog.is_empty() || self.fleet.is_seated(worker),
+                "{worker} is to leave but has tasks waiting for it"
+            );
             let flops: u64 = member
                 .backlog
                 .iter()
@@ -366,6 +402,7 @@ impl Scheduler {
                 self.count(worker, tally);
                 self.finished(now, worker, lease, &made, compute_ns);
                 self.dropped(worker, &dropped);
+                self.must_give_away(worker, made.iter().map(|block| block.key));
                 self.advance(now);
             }
             FromWorker::Missing { lease, blocks } => {
@@ -393,6 +430,17 @@ impl Scheduler {
                 }
                 self.advance(now);
             }
+            FromWorker::Leaving { until_ms } => {
+                self.leaving(now, worker, Duration::from_millis(until_ms));
+            }
+            FromWorker::Taken {
+                keys,
+                refused,
+                tally,
+            } => {
+                self.count(worker, tally);
+                self.taken(now, worker, &keys, &refused);
+            }
             FromWorker::Preloaded { keys, tally } => {
                 self.count(worker, tally);
                 for key in keys {
@@ -416,6 +464,7 @@ impl Scheduler {
             }
             FromWorker::Broken { error } => self.fail(error),
         }
+        self.settle(now, worker);
     }
 
     fn count(&mut self, worker: WorkerId, tally: Tally) {

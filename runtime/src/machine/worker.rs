@@ -3,6 +3,7 @@
 //! touches a network, a file or a clock.
 
 mod ladder;
+mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -37,6 +38,10 @@ pub enum Input {
     Preload(Vec<BlockKey>),
     /// The coordinator wants these in the store.
     Store(Vec<BlockKey>),
+    /// The coordinator wants these kept here, since whoever keeps them is to leave.
+    Take(Vec<InputHint>),
+    /// This worker must leave, and can give blocks away for so long.
+    Leave(Duration),
     /// A fetch ended.
     Fetched(Copy, Result<(), FetchFailure>),
     /// A kernel ended, after so many nanoseconds.
@@ -122,6 +127,12 @@ pub struct Worker {
     storing: usize,
     preload_left: Option<BTreeSet<BlockKey>>,
     preloaded: Vec<BlockKey>,
+    /// Whether it takes no more tasks.
+    is_leaving: bool,
+    /// When it must be gone.
+    end: Option<Timestamp>,
+    pace: leaving::Pace,
+    now: Timestamp,
     /// Blocks that have left the cache since the coordinator was last told.
     dropped: BTreeSet<BlockKey>,
     tally: Tally,
@@ -148,6 +159,10 @@ impl Worker {
             storing: 0,
             preload_left: None,
             preloaded: Vec::new(),
+            is_leaving: false,
+            end: None,
+            pace: leaving::Pace::default(),
+            now,
             dropped: BTreeSet::new(),
             tally: Tally::default(),
             alive_at: now.after(ALIVE),
@@ -156,11 +171,14 @@ impl Worker {
     }
 
     /// Takes in what happened.
-    pub fn handle_input(&mut self, _now: Timestamp, input: Input) {
+    pub fn handle_input(&mut self, now: Timestamp, input: Input) {
+        self.now = now;
         match input {
             Input::Assigned(assignment) => self.assigned(assignment),
             Input::Preload(keys) => self.preload(keys),
             Input::Store(keys) => self.store(&keys),
+            Input::Take(blocks) => self.keep(blocks),
+            Input::Leave(span) => self.leave(span),
             Input::Fetched(copy, result) => self.fetched(copy, result),
             Input::Computed(lease, result, compute_ns) => self.computed(lease, result, compute_ns),
             Input::Stored(copy, result) => self.stored(copy, result),
@@ -171,7 +189,9 @@ impl Worker {
     /// Gives a sign of life when one is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if now >= self.alive_at {
+            self.now = now;
             self.alive_at = now.after(ALIVE);
+            self.leave_in_time();
             let (dropped, tally) = (self.take_dropped(), self.tally());
             self.send(FromWorker::Alive { dropped, tally });
         }
@@ -247,6 +267,10 @@ impl Worker {
     fn assigned(&mut self, assignment: Assignment) {
         self.dead(&assignment.dead);
         let (task, lease) = (assignment.task, assignment.lease);
+        if self.is_leaving {
+            self.hand_back(lease);
+            return;
+        }
         let facts = self.plan.facts(&task);
         let job = Job {
             task,
@@ -322,6 +346,7 @@ impl Worker {
         };
         self.tally.tasks += 1;
         self.tally.compute_ns += compute_ns;
+        self.pace.computed(compute_ns);
         self.tally.cache_hit += job.hit_bytes;
         job.compute_ns = compute_ns;
         self.cache.give_back(job.scratch_bytes);
@@ -437,6 +462,7 @@ impl Worker {
                 continue;
             };
             ladder.at = Some(origin);
+            ladder.since = self.now;
             self.fetching += 1;
             self.actions
                 .push_back(Action::Fetch(copy, origin, ladder.digest));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use peerwren_transports::block::{BlockKey, Digest};
 
+use super::super::fleet::Member;
 use super::super::{Timestamp, WorkerId};
 use super::{Action, Scheduler, Stage};
 use crate::control::{Peer, ToWorker};
@@ -21,7 +22,7 @@ impl Scheduler {
             self.note_solitude(now);
             return;
         }
-        for slot in 0..self.settings.workers {
+        for slot in 0..self.first_workers() {
             self.refill(now, slot);
         }
     }
@@ -87,14 +88,41 @@ impl Scheduler {
             }
             _ => {}
         }
+        self.look_for_last_copies(now);
     }
 
     /// A worker is lost: what only it had or did is done again.
     pub(super) fn left(&mut self, now: Timestamp, worker: WorkerId) {
+        let is_replaced = self.retiring.remove(&worker).is_some();
         let Some(member) = self.fleet.remove(worker) else {
             return;
         };
         self.counted.lost += 1;
+        self.do_without(worker, &member);
+        if is_replaced {
+            // Its replacement has been started, or it was one too many.
+        } else if self.fleet.may_replace() {
+            if self.refill(now, member.slot) {
+                self.counted.replaced += 1;
+            }
+        } else {
+            self.fail(format!(
+                "workers keep dying: {} were lost, the last ones without finishing a task; see their \
+                 last lines above, and try fewer --workers or more --memory",
+                self.counted.lost
+            ));
+            return;
+        }
+        if self.preloading.remove(&worker) && self.preloading.is_empty() {
+            self.start_phase(now, 0);
+        }
+        self.dispatch(now);
+        self.look_for_last_copies(now);
+    }
+
+    /// Goes on without a worker that is no member any more: what it was to do is done by others, what
+    /// only it had is made again.
+    pub(super) fn do_without(&mut self, worker: WorkerId, member: &Member) {
         let others: Vec<_> = self.fleet.joined().map(|(id, _)| id).collect();
         for other in others {
             self.send(
@@ -123,22 +151,6 @@ impl Scheduler {
             self.consider(task);
         }
         self.touched.remove(&worker);
-        if self.fleet.may_replace() {
-            if self.refill(now, member.slot) {
-                self.counted.replaced += 1;
-            }
-        } else {
-            self.fail(format!(
-                "workers keep dying: {} were lost, the last ones without finishing a task; see their \
-                 last lines above, and try fewer --workers or more --memory",
-                self.counted.lost
-            ));
-            return;
-        }
-        if self.preloading.remove(&worker) && self.preloading.is_empty() {
-            self.start_phase(now, 0);
-        }
-        self.dispatch(now);
     }
 
     /// Turns a worker away whose kernels give other bits: mixing recomputed V with applied V can
@@ -199,7 +211,7 @@ impl Scheduler {
             plan.readers(&key, &mut readers);
             for task in readers.iter().filter(|task| task.phase == 0) {
                 let owner = plan.home(task).and_then(|rank| self.fleet.owner(rank));
-                if let Some(worker) = owner.or_else(|| self.fleet.joined().next().map(|(id, _)| id))
+                if let Some(worker) = owner.or_else(|| self.fleet.seated().next().map(|(id, _)| id))
                 {
                     wanted.entry(worker).or_default().insert(key);
                 }

@@ -53,7 +53,7 @@ impl Pending {
         }
     }
 
-    fn contains(&self, key: &BlockKey) -> bool {
+    pub(super) fn contains(&self, key: &BlockKey) -> bool {
         self.results.contains_key(key)
     }
 }
@@ -195,7 +195,7 @@ impl Scheduler {
 
     // ---- results that nobody puts into the store any more
 
-    fn is_keeper(&self, key: &BlockKey, worker: WorkerId) -> bool {
+    pub(super) fn is_keeper(&self, key: &BlockKey, worker: WorkerId) -> bool {
         self.pending
             .results
             .get(key)
@@ -216,10 +216,11 @@ impl Scheduler {
 
     /// Has a holder of a result put it into the store; without one, it will be made again.
     fn keep(&mut self, key: BlockKey) {
-        let holder = self
-            .directory
-            .get(&key)
-            .and_then(|entry| entry.holders.first().copied());
+        let holder = self.directory.get(&key).and_then(|entry| {
+            let stays = |worker: &&WorkerId| self.fleet.is_seated(**worker);
+            let holders = &entry.holders;
+            holders.iter().find(stays).or(holders.first()).copied()
+        });
         if let Some((_, keeper)) = self.pending.results.get_mut(&key) {
             *keeper = holder;
             if let Some(worker) = holder {

@@ -86,7 +86,7 @@ impl Scheduler {
         let task_view = self.view(ready);
         let candidates: Vec<_> = self
             .fleet
-            .joined()
+            .seated()
             .map(|(id, member)| self.candidate(id, member, &task_view))
             .collect();
         let draw = rank.1.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 17;
@@ -154,12 +154,14 @@ impl Scheduler {
         let is_idle = |member: &Member| member.leases.len() < member.cores as usize;
         let thieves: Vec<_> = if std::mem::take(&mut self.has_grown) {
             self.fleet
-                .joined()
+                .seated()
                 .filter(|(_, member)| is_idle(member))
                 .map(|(id, _)| id)
                 .collect()
         } else {
-            let is_idle = |id: &WorkerId| self.fleet.get(*id).is_some_and(is_idle);
+            let is_idle = |id: &WorkerId| {
+                self.fleet.is_seated(*id) && self.fleet.get(*id).is_some_and(is_idle)
+            };
             touched.into_iter().filter(is_idle).collect()
         };
         if thieves.is_empty() {
@@ -253,7 +255,11 @@ impl Scheduler {
                 .copied()
                 .filter(|&holder| holder != worker)
                 .collect();
-            holders.sort_by_key(|&h| (self.fleet.get(h).map_or(u64::MAX, |m| m.asked_bytes), h));
+            // Whoever is to leave may be gone when it is asked.
+            holders.sort_by_key(|&h| {
+                let asked = self.fleet.get(h).map_or(u64::MAX, |m| m.asked_bytes);
+                (!self.fleet.is_seated(h), asked, h)
+            });
             holders.truncate(HOLDERS_MAX);
             if !is_here
                 && let Some(&first) = holders.first()

@@ -101,7 +101,12 @@ impl Scheduler {
 
     /// Whether as many workers have joined as are wanted.
     pub(super) fn has_all(&self) -> bool {
+        let wanted = if self.settings.elastic.is_some() {
+            self.fleet.filled()
+        } else {
+            self.settings.workers
+        };
         matches!(self.stage, Stage::Gathering { .. })
-            && self.fleet.joined().count() >= self.settings.workers as usize
+            && self.fleet.seated().count() >= wanted as usize
     }
 }

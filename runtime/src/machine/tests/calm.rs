@@ -13,6 +13,7 @@ fn calm(workers: u32) -> Setup {
     Setup {
         seed: 1,
         workers,
+        elastic: None,
         cores: 1,
         policy: Policy::Locality,
         exchange: Exchange::Peer,

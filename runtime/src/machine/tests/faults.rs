@@ -45,9 +45,10 @@ fn setup(seed: u64, truth: &Truth) -> Setup {
         Exchange::Cache,
         Exchange::Store,
     ]);
-    Setup {
+    let mut setup = Setup {
         seed,
         workers,
+        elastic: None,
         cores,
         policy: dice.one_of(&[
             Policy::Locality,
@@ -70,8 +71,18 @@ fn setup(seed: u64, truth: &Truth) -> Setup {
             store_slow: rare(dice, 200),
             late: rare(dice, 300),
             other_bits: rare(dice, 100),
+            life_us: 0,
+            notice_us: 0,
         },
+    };
+    if dice.chance(300) {
+        let life = dice.within(400_000, 2_000_000);
+        setup.faults.life_us = life;
+        setup.faults.notice_us = dice.within(1_000, life / 4);
+        // It would hold others up for several of their lives.
+        setup.faults.kills.retain(|kill| kill.how != Loss::Stalled);
     }
+    setup
 }
 
 fn replay(seed: u64, truths: &[Truth]) -> bool {

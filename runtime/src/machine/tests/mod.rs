@@ -2,7 +2,9 @@
 //! of single decisions.
 
 mod calm;
+mod elastic;
 mod faults;
+mod leaving;
 mod plans;
 mod setup;
 mod tables;

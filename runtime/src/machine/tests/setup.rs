@@ -1,5 +1,6 @@
 //! What a world is made of and what goes wrong in it.
 
+use crate::machine::autoscaler::Elastic;
 use crate::options::{Durability, Exchange, Policy};
 
 /// Numbers from a seed (splitmix64).
@@ -65,6 +66,10 @@ pub(super) struct Faults {
     pub(super) late: u64,
     /// A worker's kernels give other bits; at most one does, and it is outvoted.
     pub(super) other_bits: u64,
+    /// A worker ends so many microseconds after its start, whatever it does; 0: it does not.
+    pub(super) life_us: u64,
+    /// So long before that it is told to leave.
+    pub(super) notice_us: u64,
 }
 
 /// All that a world is made of, but its plan.
@@ -72,6 +77,7 @@ pub(super) struct Faults {
 pub(super) struct Setup {
     pub(super) seed: u64,
     pub(super) workers: u32,
+    pub(super) elastic: Option<Elastic>,
     pub(super) cores: u32,
     pub(super) policy: Policy,
     pub(super) exchange: Exchange,

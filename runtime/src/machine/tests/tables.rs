@@ -18,7 +18,7 @@ use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::options::{Durability, Exchange, Policy};
 use crate::plan::{Plan, TaskId};
 
-const NOW: Timestamp = Timestamp(0);
+pub(super) const NOW: Timestamp = Timestamp(0);
 
 fn key(index: i64) -> BlockKey {
     BlockKey::new(7, 0, Indices::new(&[index]).expect("small"))
@@ -28,7 +28,7 @@ fn shared(key: BlockKey) -> Copy {
     Copy { key, private: None }
 }
 
-fn digest(number: u8) -> Digest {
+pub(super) fn digest(number: u8) -> Digest {
     Digest([number; 32])
 }
 
@@ -230,9 +230,10 @@ fn a_preload_ends_where_memory_does() {
 
 // ---- the coordinator
 
-fn scheduler(plan: &Arc<Plan>, workers: u32) -> Scheduler {
+pub(super) fn scheduler(plan: &Arc<Plan>, workers: u32) -> Scheduler {
     let settings = Settings {
         workers,
+        elastic: None,
         cores: 1,
         policy: Policy::Locality,
         exchange: Exchange::Peer,
@@ -263,6 +264,10 @@ pub(super) fn actions(scheduler: &mut Scheduler) -> Vec<String> {
                 format!("{} gets lease {}", worker.0, a.lease.0)
             }
             scheduler::Action::Send(worker, ToWorker::Stop) => format!("stop {}", worker.0),
+            scheduler::Action::Send(worker, ToWorker::Take { blocks }) => {
+                let holders = blocks.iter().map(|hint| hint.holders[0].0);
+                format!("{} takes from {:?}", worker.0, holders.collect::<Vec<_>>())
+            }
             scheduler::Action::Send(worker, message) => format!("{} gets {message:?}", worker.0),
             scheduler::Action::PhaseDone(phase, _) => format!("phase {phase} done"),
             scheduler::Action::Admit(request, worker) => format!("{request} is {}", worker.0),

@@ -17,6 +17,7 @@ fn at(seconds: u64) -> Timestamp {
 fn scheduler(plan: &Arc<Plan>, workers: u32, helpers_max: u32) -> Scheduler {
     let settings = Settings {
         workers,
+        elastic: None,
         cores: 1,
         policy: Policy::Locality,
         exchange: Exchange::Peer,

@@ -11,6 +11,7 @@ use super::setup::{Costs, Dice, Loss, Setup};
 use super::truth::{self, Truth};
 use crate::control::{FromWorker, Tally, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
+use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
 use crate::machine::worker::{self, FetchFailure, Origin, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
@@ -32,6 +33,10 @@ enum Event {
     Fetched(WorkerId, Copy, Origin, Option<Digest>),
     Computed(WorkerId, LeaseId, TaskId, u64),
     Stored(WorkerId, Copy),
+    /// A worker's end is near.
+    Leave(WorkerId),
+    /// It is there.
+    Expire(WorkerId),
     WorkerTimer(WorkerId),
     Timer,
 }
@@ -55,6 +60,10 @@ pub(super) struct Outcome {
     pub(super) finished: u64,
     pub(super) recomputed: u64,
     pub(super) lost: u32,
+    pub(super) replaced: u32,
+    /// Workers that ever ran.
+    pub(super) started: usize,
+    pub(super) profile: Profile,
 }
 
 /// See the module's page.
@@ -86,6 +95,7 @@ impl<'a> World<'a> {
     pub(super) fn new(truth: &'a Truth, setup: Setup) -> Self {
         let settings = scheduler::Settings {
             workers: setup.workers,
+            elastic: setup.elastic,
             cores: setup.cores,
             policy: setup.policy,
             exchange: setup.exchange,
@@ -188,6 +198,9 @@ impl<'a> World<'a> {
             finished,
             recomputed,
             lost: self.coordinator.lost(),
+            replaced: self.phases.iter().map(|p| p.replaced).sum(),
+            started: self.nodes.len() + self.down.len(),
+            profile: self.coordinator.profile().clone(),
         }
     }
 
@@ -201,6 +214,7 @@ impl<'a> World<'a> {
                 self.coordinator_acts();
             }
             Event::Left(id) => self.coordinate(scheduler::Input::Left(id)),
+            Event::Expire(id) => self.expire(id),
             Event::Said(id, message) => self.said(id, message),
             event => self.happen_at_worker(event),
         }
@@ -231,7 +245,13 @@ impl<'a> World<'a> {
                 None => return,
             },
             Event::Stored(id, copy) => (id, worker::Input::Stored(copy, Ok(()))),
-            Event::Timer | Event::Left(_) | Event::Said(..) => unreachable!("the coordinator's"),
+            Event::Leave(id) => {
+                let left = Duration::from_micros(self.setup.faults.notice_us);
+                (id, worker::Input::Leave(left))
+            }
+            Event::Timer | Event::Left(_) | Event::Said(..) | Event::Expire(_) => {
+                unreachable!("the coordinator's")
+            }
         };
         let at = self.at();
         if let Some(node) = self.nodes.get_mut(&id) {
@@ -274,6 +294,11 @@ impl<'a> World<'a> {
         };
         self.nodes.insert(id, node);
         self.arm(id);
+        let (life, notice) = (self.setup.faults.life_us, self.setup.faults.notice_us);
+        if life > 0 {
+            self.push((life - notice) * US, Event::Leave(id));
+            self.push(life * US, Event::Expire(id));
+        }
         self.progress_at = self.now;
         let outvoted = self.coordinator.fleet().joined().count() > 1;
         let other = outvoted && self.dice.chance(self.setup.faults.other_bits);
@@ -299,7 +324,21 @@ impl<'a> World<'a> {
             ToWorker::Assign(assignment) => Some(worker::Input::Assigned(assignment)),
             ToWorker::Preload { keys } => Some(worker::Input::Preload(keys)),
             ToWorker::Store { keys } => Some(worker::Input::Store(keys)),
-            ToWorker::Stop | ToWorker::Welcome { .. } => None,
+            ToWorker::Take { blocks } => Some(worker::Input::Take(blocks)),
+            ToWorker::Stop => {
+                self.expire(id);
+                None
+            }
+            ToWorker::Welcome { .. } => None,
+        }
+    }
+
+    /// A worker ends, and its connection with it.
+    fn expire(&mut self, id: WorkerId) {
+        if self.nodes.contains_key(&id) {
+            let takes = self.latency();
+            self.deliver((id, true), takes, Event::Left(id));
+            self.end(id);
         }
     }
 
@@ -315,7 +354,7 @@ impl<'a> World<'a> {
         }
         if matches!(
             message,
-            FromWorker::Durable { .. } | FromWorker::Preloaded { .. }
+            FromWorker::Durable { .. } | FromWorker::Preloaded { .. } | FromWorker::Taken { .. }
         ) && known
         {
             self.progress_at = self.now;
@@ -544,9 +583,7 @@ impl<'a> World<'a> {
                     }
                 }
                 Loss::Told => {
-                    let takes = self.latency();
-                    self.deliver((id, true), takes, Event::Left(id));
-                    self.end(id);
+                    self.expire(id);
                 }
                 Loss::Silent => {
                     // What it has said last may be lost with it.

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use peerwren_transports::block::{BlockKey, Digest};
 
-use super::super::LeaseId;
 use super::super::cache::Copy;
+use super::super::{LeaseId, Timestamp};
 use super::{Action, FetchFailure, Origin, Worker};
-use crate::control::{FromWorker, Missed};
+use crate::control::{FromWorker, InputHint, Missed};
 use crate::options::Exchange;
 
 /// A copy that is waited for.
@@ -16,9 +16,13 @@ pub(super) struct Ladder {
     pub(super) rungs: VecDeque<Origin>,
     pub(super) tried: Vec<Origin>,
     pub(super) at: Option<Origin>,
+    /// Since when it is asked for there.
+    pub(super) since: Timestamp,
     pub(super) digest: Option<Digest>,
     /// Jobs that wait; none for a preload.
     pub(super) jobs: Vec<LeaseId>,
+    /// Whether the copy is to be kept here, since nobody else will.
+    pub(super) is_kept: bool,
 }
 
 impl Worker {
@@ -37,6 +41,9 @@ impl Worker {
             Ok(()) => {
                 let bytes = self.cache.get(&copy).map_or(0, |held| held.bytes);
                 self.count_fetch(&copy.key, origin, bytes);
+                if origin != Some(Origin::Source) {
+                    self.pace.fetched(bytes, self.now.since(ladder.since));
+                }
                 if let Some(held) = self.cache.get_mut(&copy) {
                     held.spare = true;
                     held.durable = origin == Some(Origin::Store);
@@ -51,6 +58,9 @@ impl Worker {
                 }
                 if ladder.rungs.is_empty() {
                     self.cache.remove(&copy);
+                    if ladder.is_kept {
+                        self.tell_taken(Vec::new(), vec![copy.key]);
+                    }
                     for lease in std::mem::take(&mut ladder.jobs) {
                         self.give_up(lease, copy.key, &ladder.tried);
                     }
@@ -68,6 +78,12 @@ impl Worker {
         self.dropped.remove(&key);
         if let Some(held) = self.cache.get_mut(&copy) {
             held.present = true;
+            if ladder.is_kept {
+                held.spare = held.durable;
+            }
+        }
+        if ladder.is_kept {
+            self.tell_taken(vec![key], Vec::new());
         }
         if copy.private.is_some() && ladder.jobs.is_empty() {
             self.drop_copy(copy);
@@ -117,13 +133,19 @@ impl Worker {
         let Some(hint) = hint else {
             return (VecDeque::from([Origin::Store]), None);
         };
+        let (rungs, digest) = self.rungs_of(hint);
+        (rungs, Some(digest))
+    }
+
+    /// The rungs of the ladder for a block that the coordinator has told of.
+    pub(super) fn rungs_of(&self, hint: &InputHint) -> (VecDeque<Origin>, Digest) {
         let mut rungs = VecDeque::new();
         if self.settings.exchange == Exchange::Peer {
             rungs.extend(hint.holders.iter().map(|&holder| Origin::Peer(holder)));
         }
         // Even if nobody has said so yet: a holder that spilled it may have let it go in the meantime.
         rungs.push_back(Origin::Store);
-        (rungs, Some(hint.digest))
+        (rungs, hint.digest)
     }
 
     /// Queues a fetch, or joins the one under way: one in flight a copy.
@@ -152,8 +174,10 @@ impl Worker {
                 rungs,
                 tried: Vec::new(),
                 at: None,
+                since: self.now,
                 digest,
                 jobs,
+                is_kept: false,
             },
         );
         self.fetch_queue.push_back(copy);
@@ -168,14 +192,10 @@ impl Worker {
 
     /// Gives a lease back because `key` could not be had.
     fn give_up(&mut self, lease: LeaseId, key: BlockKey, tried: &[Origin]) {
-        let Some(job) = self.jobs.remove(&lease) else {
+        if !self.jobs.contains_key(&lease) {
             return;
-        };
-        for ladder in self.ladders.values_mut() {
-            ladder.jobs.retain(|&other| other != lease);
         }
-        self.unpin(lease, &job);
-        self.cache.give_back(job.output_bytes + job.scratch_bytes);
+        self.abandon(lease);
         let peer = |origin: &Origin| match origin {
             Origin::Peer(peer) => Some(*peer),
             Origin::Store | Origin::Source => None,

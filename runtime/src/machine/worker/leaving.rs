@@ -1,0 +1,191 @@
+//! What a worker does when it must leave, and when it is to keep what another one leaves behind.
+//! Never decides who leaves or who takes what.
+
+use std::time::Duration;
+
+use peerwren_transports::block::BlockKey;
+
+use super::super::cache::Copy;
+use super::super::{LeaseId, Timestamp};
+use super::{State, Worker};
+use crate::control::{FromWorker, InputHint};
+
+/// Share of the memory, one in so many, that stays free of others' blocks: the tasks' own.
+const OWN_SHARE: u64 = 4;
+
+/// Bytes a second at which blocks are given away, before any has come: 600 Mbit/s, a Lambda's card.
+const SPEED_FIRST: f64 = 75e6;
+/// Weight of the newest measurement.
+const WEIGHT: f64 = 0.2;
+/// What a replacement takes to be there, and what all takes longer than it should.
+const START: Duration = Duration::from_secs(5);
+
+/// What decides how early a worker must begin to leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Pace {
+    /// Bytes a second of one fetch, once there was one.
+    speed: Option<f64>,
+    /// The longest kernel so far.
+    kernel: Duration,
+}
+
+impl Pace {
+    /// A block came in this time.
+    pub(super) fn fetched(&mut self, bytes: u64, took: Duration) {
+        if bytes > 0 && !took.is_zero() {
+            let came = bytes as f64 / took.as_secs_f64();
+            let speed = self.speed.unwrap_or(came);
+            self.speed = Some(speed + WEIGHT * (came - speed));
+        }
+    }
+
+    /// A kernel took so long.
+    pub(super) fn computed(&mut self, nanos: u64) {
+        self.kernel = self.kernel.max(Duration::from_nanos(nanos));
+    }
+
+    /// How long before its end a worker must begin to leave that keeps so many bytes: a replacement
+    /// starts, threads end the two tasks that they may have each, and by half of the time the heir has
+    /// the blocks, or else the store gets them in the other half.
+    pub(super) fn notice(&self, bytes: u64) -> Duration {
+        let speed = self.speed.unwrap_or(SPEED_FIRST).max(1.0);
+        let moving = Duration::from_secs_f64((bytes as f64 / speed).min(1e6));
+        (START + moving).max(self.kernel) * 2
+    }
+}
+
+impl Worker {
+    /// The worker must be gone at `end`, and leaves in time before it.
+    pub fn must_end(&mut self, end: Timestamp) {
+        self.end = Some(end);
+    }
+
+    /// Begins to leave if the time that it takes is all that is left. At least half of what there was
+    /// at first is for work.
+    pub(super) fn leave_in_time(&mut self) {
+        let Some(end) = self.end.filter(|_| !self.is_leaving) else {
+            return;
+        };
+        let kept = self.cache.limit() - self.cache.free();
+        let life = Duration::from_nanos(end.as_nanos());
+        let notice = self.pace.notice(kept).min(life / 2);
+        let left = end.since(self.now);
+        // What is not due now would be late after the next look.
+        if left <= notice + super::ALIVE {
+            self.leave(left);
+            self.advance();
+        }
+    }
+
+    /// Takes no more tasks and gives back those that are not in the threads yet.
+    pub(super) fn leave(&mut self, span: Duration) {
+        if std::mem::replace(&mut self.is_leaving, true) {
+            return;
+        }
+        let until_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.send(FromWorker::Leaving { until_ms });
+        let begun = |state| matches!(state, State::Computing | State::Storing);
+        let back: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| !begun(job.state))
+            .map(|(&lease, _)| lease)
+            .collect();
+        for lease in back {
+            self.abandon(lease);
+            self.hand_back(lease);
+        }
+        self.forget_fetches();
+    }
+
+    /// Gives a lease back, though nothing was missing.
+    pub(super) fn hand_back(&mut self, lease: LeaseId) {
+        self.send(FromWorker::Missing {
+            lease,
+            blocks: Vec::new(),
+        });
+    }
+
+    /// Undoes all that was done for a task that has not begun to compute.
+    pub(super) fn abandon(&mut self, lease: LeaseId) {
+        let Some(job) = self.jobs.remove(&lease) else {
+            return;
+        };
+        self.waiting.retain(|&other| other != lease);
+        if job.state == State::Waiting {
+            return;
+        }
+        self.ready.remove(&(self.use_of(&job.task), lease));
+        for ladder in self.ladders.values_mut() {
+            ladder.jobs.retain(|&other| other != lease);
+        }
+        self.unpin(lease, &job);
+        self.cache.give_back(job.output_bytes + job.scratch_bytes);
+    }
+
+    /// Forgets what was to be fetched for tasks that are given back; what is on its way comes.
+    fn forget_fetches(&mut self) {
+        if self.preload_left.take().is_some() {
+            self.preloaded.clear();
+        }
+        let idle: Vec<_> = self
+            .ladders
+            .iter()
+            .filter(|(_, ladder)| ladder.at.is_none() && ladder.jobs.is_empty() && !ladder.is_kept)
+            .map(|(&copy, _)| copy)
+            .collect();
+        for copy in idle {
+            self.ladders.remove(&copy);
+            self.cache.remove(&copy);
+        }
+    }
+
+    /// Keeps blocks from now on as if they were made here: what is not here is fetched, as far as
+    /// memory goes.
+    pub(super) fn keep(&mut self, blocks: Vec<InputHint>) {
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
+        for hint in blocks {
+            let key = hint.key;
+            let copy = Copy { key, private: None };
+            self.cache.revive(&copy);
+            let is_coming = match self.cache.get_mut(&copy) {
+                Some(held) if held.present => {
+                    held.spare = held.durable;
+                    taken.push(key);
+                    continue;
+                }
+                held => held.is_some(),
+            };
+            if !is_coming {
+                if self.is_leaving || !self.take_spare(&key) {
+                    refused.push(key);
+                    continue;
+                }
+                self.cache.insert(copy, self.plan.bytes(&key), false);
+            }
+            let (rungs, digest) = self.rungs_of(&hint);
+            self.fetch(copy, rungs, Some(digest), None);
+            if let Some(ladder) = self.ladders.get_mut(&copy) {
+                ladder.is_kept = true;
+            }
+        }
+        if !taken.is_empty() || !refused.is_empty() {
+            self.tell_taken(taken, refused);
+        }
+    }
+
+    /// Takes room for a block, if that leaves the tasks theirs and puts nothing into the store.
+    fn take_spare(&mut self, key: &BlockKey) -> bool {
+        let (bytes, own) = (self.plan.bytes(key), self.cache.limit() / OWN_SHARE);
+        self.cache.free() >= bytes + own && self.take(bytes, (u8::MAX, i64::MAX))
+    }
+
+    pub(super) fn tell_taken(&mut self, keys: Vec<BlockKey>, refused: Vec<BlockKey>) {
+        let tally = self.tally();
+        self.send(FromWorker::Taken {
+            keys,
+            refused,
+            tally,
+        });
+    }
+}
