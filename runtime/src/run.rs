@@ -174,7 +174,10 @@ impl Run {
         board: Arc<Mutex<Board>>,
         collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError>,
     ) -> Result<(Outcome, T), RunError> {
-        let store = RunStore::open(&self.options.store, self.spec.run).await?;
+        let store = tokio::select! {
+            store = RunStore::open(&self.options.store, self.spec.run) => store?,
+            () = self.interrupt.wait() => return Err(RunError::Interrupted),
+        };
         let outcome = self.coordinate(&plan, board, &store).await;
         let collected = match outcome {
             Ok(outcome) => {
@@ -418,6 +421,7 @@ impl RunStore {
                 });
             }
             StoreChoice::Folder(folder) => (Place::Folder(absolute(folder)), None),
+            StoreChoice::S3(place) => (place.clone(), None),
             StoreChoice::Temporary => {
                 let folder = std::env::temp_dir().join(format!("peerwren-{run:016x}"));
                 let folder = absolute(&folder);

@@ -1,7 +1,8 @@
-//! Finds what tests of this crate run: cargo tells only a package's own tests where its binaries are.
+//! Finds and runs what tests of this crate run: cargo tells only a package's own tests where its binaries are.
 //! Never builds it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 /// The command `peerwren` that `cargo test --workspace` has built beside these tests; none, and a line that says
 /// so, where it was not built.
@@ -22,6 +23,44 @@ pub fn beside(name: &str) -> Option<PathBuf> {
         path.display()
     ));
     None
+}
+
+/// The command in a folder, with no option from the environment but these.
+///
+/// # Panics
+/// The command was not built.
+pub fn command(folder: &Path, line: &str, variables: &[(&str, String)]) -> Command {
+    let mut command = Command::new(peerwren().expect("the command is built"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("PEERWREN_") || name.starts_with("AWS_") {
+            command.env_remove(&*name);
+        }
+    }
+    command.current_dir(folder).args(line.split_whitespace());
+    command.envs(variables.iter().map(|(name, value)| (*name, value)));
+    command
+}
+
+/// Runs a command line in a folder.
+///
+/// # Panics
+/// The command cannot be started.
+pub fn run(folder: &Path, line: &str, variables: &[(&str, String)]) -> Output {
+    command(folder, line, variables)
+        .output()
+        .expect("the command starts")
+}
+
+/// Runs a command line that must succeed; returns what it printed.
+///
+/// # Panics
+/// It did not succeed.
+pub fn succeed(folder: &Path, line: &str, variables: &[(&str, String)]) -> String {
+    let output = run(folder, line, variables);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "peerwren {line}: {told}");
+    String::from_utf8(output.stdout).expect("the command prints UTF-8")
 }
 
 /// What a test must say aloud.

@@ -4,3 +4,4 @@ pub mod command;
 pub mod conformance;
 pub mod lambda;
 pub mod s3_server;
+pub mod seaweedfs;

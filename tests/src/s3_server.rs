@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -203,7 +204,11 @@ async fn answer(
         tokio::time::sleep(time).await;
     }
     match want {
-        Some(Want::Status(status, code)) => Ok(faults::refusal(status, code)),
+        Some(Want::Status(status, code)) => {
+            // Whoever is refused before all is read may see but a broken line.
+            let _ = request.into_body().collect().await;
+            Ok(faults::refusal(status, code))
+        }
         Some(Want::NoAnswer) => {
             // The request is done all the same: its answer is what gets lost.
             let _ = service.call(request.map(s3s::Body::from)).await;

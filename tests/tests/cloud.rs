@@ -2,7 +2,11 @@
 
 #[path = "cloud/emulator.rs"]
 mod emulator;
+#[path = "cloud/runs.rs"]
+mod runs;
 #[path = "cloud/s3.rs"]
 mod s3;
+#[path = "cloud/seaweedfs.rs"]
+mod seaweedfs;
 #[path = "cloud/stores.rs"]
 mod stores;

@@ -13,6 +13,7 @@ mod folder;
 mod memory;
 mod objects;
 mod place;
+mod runs;
 mod s3;
 
 use std::io;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 pub use objects::{Created, Objects};
 pub use place::{Place, PlaceError};
+pub use runs::RunFound;
 pub use s3::{S3Keys, S3Limits, S3Settings};
 
 use crate::block::{Block, BlockKey};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use peerwren_transports::store::Place;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A value that an option does not take, with what it takes.
@@ -138,6 +139,8 @@ pub enum StoreChoice {
     Memory,
     /// A folder of the user's.
     Folder(PathBuf),
+    /// A prefix in a bucket ([`Place::S3`]).
+    S3(Place),
 }
 
 impl FromStr for StoreChoice {
@@ -145,12 +148,17 @@ impl FromStr for StoreChoice {
 
     fn from_str(text: &str) -> Result<Self, UnknownChoice> {
         match text {
-            "" => Err(UnknownChoice::expected("memory or a folder")),
+            "" => Err(UnknownChoice::expected(
+                "memory, a folder or s3://bucket/prefix",
+            )),
             "memory" => Ok(Self::Memory),
-            _ if text.starts_with("s3://") => {
-                Err(UnknownChoice::later("a store on S3", "memory or a folder"))
-            }
-            _ => Ok(Self::Folder(text.into())),
+            _ => match text.parse() {
+                Ok(Place::Folder(folder)) => Ok(Self::Folder(folder)),
+                Ok(place) => Ok(Self::S3(place)),
+                Err(error) => Err(UnknownChoice {
+                    reason: error.to_string(),
+                }),
+            },
         }
     }
 }
@@ -161,6 +169,7 @@ impl fmt::Display for StoreChoice {
             Self::Temporary => f.write_str("temporary"),
             Self::Memory => f.write_str("memory"),
             Self::Folder(folder) => folder.display().fmt(f),
+            Self::S3(place) => place.fmt(f),
         }
     }
 }
@@ -326,8 +335,13 @@ mod tests {
                 "durability by checkpoints is not in this version; expected outputs or all",
             ),
             (
-                "s3://bucket/x".parse::<StoreChoice>().map(drop),
-                "a store on S3 is not in this version; expected memory or a folder",
+                "s3://B".parse::<StoreChoice>().map(drop),
+                "\"s3://B\": a bucket's name has 3 to 63 of a-z, 0-9, `-` and `.`; expected a folder or \
+                 s3://bucket/prefix",
+            ),
+            (
+                "".parse::<StoreChoice>().map(drop),
+                "expected memory, a folder or s3://bucket/prefix",
             ),
             (
                 "best".parse::<Policy>().map(drop),
@@ -341,6 +355,9 @@ mod tests {
         for (came, reason) in table {
             assert_eq!(came.unwrap_err().to_string(), reason);
         }
+        let store: StoreChoice = "s3://bucket/x/".parse().unwrap();
+        assert!(matches!(store, StoreChoice::S3(_)));
+        assert_eq!(store.to_string(), "s3://bucket/x");
         assert_eq!("all".parse::<Durability>().unwrap(), Durability::All);
         assert_eq!(EngineKind::default().to_string(), "processes");
     }

@@ -11,6 +11,8 @@ mod remote;
 mod resolve;
 mod size;
 
+pub use peerwren_transports::store::Place;
+
 pub use choices::{
     Durability, EngineKind, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice,
 };

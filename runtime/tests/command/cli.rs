@@ -178,7 +178,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "qr good.npy --store s3://b",
-        "invalid value 's3://b' for '--store <STORE>': a store on S3 is not in this version; expected memory or a folder",
+        "invalid value 's3://b' for '--store <STORE>': \"s3://b\": a bucket's name has 3 to 63 of a-z, 0-9, `-` and `.`; expected a folder or s3://bucket/prefix",
     ),
     (
         "qr good.npy --trace t.json",
@@ -189,10 +189,38 @@ const REFUSED: &[(&str, &str)] = &[
         "qr good.npy --calibration c.json",
         "--calibration is not in this version",
     ),
+    (
+        "store ls",
+        "the following required arguments were not provided: <PLACE>",
+    ),
+    (
+        "store ls missing",
+        "cannot use missing as a store: No such file or directory (os error 2)",
+    ),
+    (
+        "store rm .",
+        "the following required arguments were not provided: <RUN>",
+    ),
+    (
+        "store rm . 12",
+        "invalid value '12' for '[RUN]': expected 16 hexadecimal digits, as `peerwren store ls` shows them",
+    ),
+    (
+        "store rm . --all",
+        "no run has anything in .; nothing is removed",
+    ),
+    (
+        "store rm . 00000000000000ff",
+        "run 00000000000000ff has nothing in .; see `peerwren store ls .`",
+    ),
+    (
+        "store ls s3://bucket//x",
+        "invalid value 's3://bucket//x' for '<PLACE>': \"s3://bucket//x\": a prefix is parts with `/` between them, none empty, `.` or `..`; expected a folder or s3://bucket/prefix",
+    ),
     // usage
     (
         "",
-        "expected a subcommand; this version has: qr, coordinator, worker, completions, man; try --help",
+        "expected a subcommand; this version has: qr, coordinator, worker, store, completions, man; try --help",
     ),
     (
         "qr",
@@ -213,15 +241,15 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "cholesky good.npy",
-        "`peerwren cholesky` is not in this version; this version has: qr, coordinator, worker, completions, man",
+        "`peerwren cholesky` is not in this version; this version has: qr, coordinator, worker, store, completions, man",
     ),
     (
         "man svd",
-        "`peerwren svd` is not in this version; this version has: qr, coordinator, worker, completions, man",
+        "`peerwren svd` is not in this version; this version has: qr, coordinator, worker, store, completions, man",
     ),
     (
         "qrr good.npy",
-        "`qrr` is no subcommand; this version has: qr, coordinator, worker, completions, man",
+        "`qrr` is no subcommand; this version has: qr, coordinator, worker, store, completions, man",
     ),
     // outputs, found before the work
     (

@@ -160,7 +160,7 @@ fn a_body_that_never_comes_whole_is_no_block() {
         let error = store.get(&key, block.len()).await.unwrap_err();
         // How much of it is seen before the line is cut is the system's to say.
         assert!(
-            matches!(error, StoreError::Unavailable { tries: 10, .. }),
+            matches!(error, StoreError::Unavailable { tries: 12, .. }),
             "{error:?}"
         );
     });

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use super::objects::Listed;
 use super::{Created, StoreError};
 use crate::block::{Block, BlockBuf};
 
@@ -94,9 +95,15 @@ impl Folder {
             .await
     }
 
-    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         let prefix = prefix.to_owned();
-        self.blocking(move |inner| inner.list(&prefix)).await
+        self.blocking(move |inner| inner.list(&prefix, false)).await
+    }
+
+    /// Lists half-written objects, by the names of their temporary files.
+    pub(super) async fn unfinished(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |inner| inner.list(&prefix, true)).await
     }
 
     pub(super) async fn delete(&self, name: &str) -> Result<(), StoreError> {
@@ -295,16 +302,17 @@ impl Inner {
         Err(self.failed(path, source))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+    /// Lists objects, or temporary files instead of them.
+    fn list(&self, prefix: &str, temporary: bool) -> Result<Vec<Listed>, StoreError> {
         let mut found = Vec::new();
         // Folders still to be read, by the names of their objects' start.
         let mut starts = vec![folder_of(prefix).to_owned()];
         while let Some(start) = starts.pop() {
             let folder = self.root.join(&start);
-            let listed = list_into(&folder, &start, prefix, &mut starts, &mut found);
+            let listed = list_into(&folder, &start, prefix, temporary, &mut starts, &mut found);
             listed.map_err(|source| self.failed(&folder, source))?;
         }
-        found.sort_unstable();
+        found.sort_unstable_by(|one: &Listed, other| one.name.cmp(&other.name));
         Ok(found)
     }
 
@@ -419,8 +427,9 @@ fn list_into(
     folder: &Path,
     start: &str,
     prefix: &str,
+    temporary: bool,
     starts: &mut Vec<String>,
-    found: &mut Vec<(String, u64)>,
+    found: &mut Vec<Listed>,
 ) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if is_absent(&error) => return Ok(()),
@@ -428,9 +437,9 @@ fn list_into(
     };
     for entry in entries {
         let entry = entry?;
-        // Half-written objects are none, nor is what no name can mean.
         let file = entry.file_name();
-        let Some(file) = file.to_str().filter(|file| !file.starts_with(TEMPORARY)) else {
+        // No name can mean what is no UTF-8.
+        let Some(file) = file.to_str() else {
             continue;
         };
         let name = format!("{start}{file}");
@@ -440,10 +449,17 @@ fn list_into(
         let kind = entry.file_type()?;
         if kind.is_dir() {
             starts.push(format!("{name}/"));
-        } else if kind.is_file() {
+        } else if kind.is_file() && file.starts_with(TEMPORARY) == temporary {
             match entry.metadata() {
                 Err(error) if is_absent(&error) => {}
-                metadata => found.push((name, metadata?.len())),
+                metadata => {
+                    let metadata = metadata?;
+                    found.push(Listed {
+                        name,
+                        len: metadata.len(),
+                        modified: metadata.modified().ok(),
+                    });
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::objects::Listed;
 use super::{Created, StoreError};
 use crate::block::Block;
 
@@ -48,11 +49,15 @@ impl Memory {
         }
     }
 
-    pub(super) fn list(&self, prefix: &str) -> Vec<(String, u64)> {
+    pub(super) fn list(&self, prefix: &str) -> Vec<Listed> {
         let held = self.held();
         let from = held.objects.range(prefix.to_owned()..);
         from.take_while(|(name, _)| name.starts_with(prefix))
-            .map(|(name, block)| (name.clone(), block.len() as u64))
+            .map(|(name, block)| Listed {
+                name: name.clone(),
+                len: block.len() as u64,
+                modified: None,
+            })
             .collect()
     }
 

@@ -1,6 +1,8 @@
 //! Objects by plain name: what lies beneath blocks, Zarr chunks, manifests and mailboxes. Writes an
 //! object whole or not at all. Never knows what it holds, and never caches.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 
 use super::folder::Folder;
@@ -39,6 +41,16 @@ enum Backend {
     Memory(Memory),
     Folder(Folder),
     S3(S3),
+}
+
+/// An object as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    /// Length in bytes.
+    pub(super) len: u64,
+    /// When it was written, where the place tells.
+    pub(super) modified: Option<SystemTime>,
 }
 
 /// What came of [`Objects::create`].
@@ -147,16 +159,38 @@ impl Objects {
     /// Lists the objects whose names start with `prefix`, which may end within a part, with their
     /// lengths in bytes, sorted by name.
     pub async fn list(&self, prefix: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let listed = self.list_dated(prefix).await?.into_iter();
+        Ok(listed.map(|listed| (listed.name, listed.len)).collect())
+    }
+
+    pub(super) async fn list_dated(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         let start = format!("{}{prefix}", self.prefix);
         let mut found = match &self.backend {
             Backend::Memory(memory) => memory.list(&start),
             Backend::Folder(folder) => folder.list(&start).await?,
             Backend::S3(s3) => s3.list(&start).await?,
         };
-        for (name, _) in &mut found {
-            name.drain(..self.prefix.len());
+        for listed in &mut found {
+            listed.name.drain(..self.prefix.len());
         }
         Ok(found)
+    }
+
+    /// Lists writes that were begun and neither completed nor given up, by name, as far as the
+    /// place knows them.
+    pub(super) async fn unfinished(&self) -> Result<Vec<String>, StoreError> {
+        let mut names: Vec<_> = match &self.backend {
+            Backend::Memory(_) => return Ok(Vec::new()),
+            Backend::Folder(folder) => {
+                let listed = folder.unfinished(&self.prefix).await?.into_iter();
+                listed.map(|listed| listed.name).collect()
+            }
+            Backend::S3(s3) => s3.unfinished(&self.prefix).await?,
+        };
+        for name in &mut names {
+            name.drain(..self.prefix.len());
+        }
+        Ok(names)
     }
 
     /// Deletes an object; one that is not there is no error.

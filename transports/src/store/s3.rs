@@ -24,10 +24,13 @@ pub use settings::{S3Keys, S3Limits, S3Settings};
 
 use self::error::{Failed, Verdict};
 use self::requests::{Kind, Requests};
+use super::objects::Listed;
 use super::{Created, StoreError};
 
 /// Objects that one request deletes: the protocol's most.
 const DELETE_MAX: usize = 1000;
+/// Times that each request of a probe is tried: 0.05 + 0.1 + 0.2 = at most 0.35 s of waiting.
+const PROBE_TRIES_MAX: u32 = 4;
 /// Times that [`S3::create`] tries anew because the object was deleted by others meanwhile.
 const CREATE_TRIES_MAX: usize = 4;
 
@@ -84,6 +87,25 @@ impl S3 {
         settings: &S3Settings,
     ) -> Result<Self, StoreError> {
         let store = Self::join(bucket, prefix, settings).await?;
+        store.probe().await?;
+        Ok(store)
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        // Nothing depends on this store yet: what does not answer is better told soon.
+        let tries_max = self.0.limits.tries_max.min(PROBE_TRIES_MAX);
+        let limits = S3Limits {
+            tries_max,
+            ..self.0.limits.clone()
+        };
+        let store = Self(Arc::new(Inner {
+            client: self.0.client.clone(),
+            bucket: self.0.bucket.clone(),
+            prefix: self.0.prefix.clone(),
+            encrypted: self.0.encrypted,
+            requests: Requests::new(&limits),
+            limits,
+        }));
         let tag = RandomState::new().build_hasher().finish();
         let probe = format!(".peerwren-probe-{tag:016x}");
         let bytes = Bytes::from_static(b"probe");
@@ -93,7 +115,7 @@ impl S3 {
         let again = store.0.put_once(&key, &bytes, true).await;
         store.delete(&probe).await?;
         match again {
-            Err(failed) if failed.is_clash() => Ok(store),
+            Err(failed) if failed.is_clash() => Ok(()),
             Err(failed) => Err(store.0.told(failed, &key)),
             Ok(()) => {
                 let said = "the service writes over an object in spite of If-None-Match: *";
@@ -137,22 +159,34 @@ impl S3 {
         Err(self.0.told(Failed::of(Verdict::Never, said), &key))
     }
 
-    pub(super) async fn list(&self, start: &str) -> Result<Vec<(String, u64)>, StoreError> {
+    pub(super) async fn list(&self, start: &str) -> Result<Vec<Listed>, StoreError> {
         let prefix = self.key(start);
         let mut found = Vec::new();
         let mut page = None;
         loop {
             let (listed, next) = self.0.list_page(&prefix, page).await?;
             let own = self.0.prefix.len();
-            let named = |(key, len): (String, u64)| Some((key.get(own..)?.to_owned(), len));
-            found.extend(listed.into_iter().filter_map(named));
+            found.extend(listed.into_iter().map(|mut listed| {
+                listed.name.drain(..own);
+                listed
+            }));
             page = next;
             if page.is_none() {
                 // By name already with S3, but not with every service.
-                found.sort_unstable();
+                found.sort_unstable_by(|one: &Listed, other| one.name.cmp(&other.name));
                 return Ok(found);
             }
         }
+    }
+
+    /// Lists the names of writes in parts that are under way, or were left.
+    pub(super) async fn unfinished(&self, start: &str) -> Result<Vec<String>, StoreError> {
+        let uploads = multipart::under_way(&self.0, &self.key(start)).await?;
+        let own = self.0.prefix.len();
+        Ok(uploads
+            .into_iter()
+            .map(|(mut key, _)| key.split_off(own))
+            .collect())
     }
 
     pub(super) async fn delete(&self, name: &str) -> Result<(), StoreError> {
@@ -184,7 +218,7 @@ impl S3 {
         let mut page = None;
         loop {
             let (listed, next) = self.0.list_page(&prefix, page).await?;
-            let keys: Vec<_> = listed.into_iter().map(|(key, _)| key).collect();
+            let keys: Vec<_> = listed.into_iter().map(|listed| listed.name).collect();
             for batch in keys.chunks(DELETE_MAX) {
                 self.0.delete_batch(batch).await?;
             }
@@ -227,12 +261,12 @@ impl Inner {
         }
     }
 
-    /// One page of the objects whose keys start so, with their lengths, and where the next begins.
+    /// One page of the objects whose keys start so, by key, and where the next begins.
     async fn list_page(
         &self,
         prefix: &str,
         page: Option<String>,
-    ) -> Result<(Vec<(String, u64)>, Option<String>), StoreError> {
+    ) -> Result<(Vec<Listed>, Option<String>), StoreError> {
         let mut tries = self.requests.tries(Kind::Read);
         let listed = loop {
             tries.begin().await;
@@ -254,8 +288,13 @@ impl Inner {
             .filter(|_| listed.is_truncated == Some(true));
         let found = listed.contents.unwrap_or_default().into_iter();
         let found = found.filter_map(|object| {
-            let len = u64::try_from(object.size?).ok()?;
-            Some((object.key?, len))
+            let modified = object.last_modified;
+            Some(Listed {
+                // Not every service heeds the prefix.
+                name: object.key.filter(|key| key.starts_with(prefix))?,
+                len: u64::try_from(object.size?).ok()?,
+                modified: modified.and_then(|time| time.try_into().ok()),
+            })
         });
         Ok((found.collect(), next))
     }

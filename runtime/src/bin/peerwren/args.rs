@@ -1,6 +1,7 @@
 //! The arguments of the command, their help, and what is wrong with them in one line.
 
 mod remote;
+mod store;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,13 +16,14 @@ use peerwren::options::{
     TreeChoice,
 };
 pub(crate) use remote::{CoordinatorArgs, Work, WorkerArgs};
+pub(crate) use store::StoreAction;
 use tracing::level_filters::LevelFilter;
 
 use crate::failure::Failure;
 use crate::version;
 
 /// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 16] = [
+const LATER_COMMANDS: [&str; 15] = [
     "tsqr",
     "cholesky",
     "lu",
@@ -36,11 +38,10 @@ const LATER_COMMANDS: [&str; 16] = [
     "sim",
     "experiment",
     "lambda",
-    "store",
     "doctor",
 ];
 
-const THIS_VERSION_HAS: &str = "this version has: qr, coordinator, worker, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, coordinator, worker, store, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -79,6 +80,15 @@ pub(crate) enum Command {
         after_help = "Example:\n  peerwren worker --join node1:4433 --token run.token --cores 8"
     )]
     Worker(WorkerArgs),
+    /// Lists or removes what runs have left in a store
+    #[command(
+        after_help = "Examples:\n  peerwren store ls s3://bucket/prefix\n  peerwren store rm s3://bucket/prefix --all"
+    )]
+    Store {
+        /// What to do
+        #[command(subcommand)]
+        action: StoreAction,
+    },
     /// Prints the completions of a shell
     #[command(
         after_help = "Example:\n  peerwren completions bash > ~/.local/share/bash-completion/completions/peerwren"
@@ -233,7 +243,7 @@ pub(crate) struct RunArgs {
     /// Which blocks outlive the loss of a worker: outputs or all; others are computed again
     #[arg(long, value_name = "WHICH", help_heading = "Blocks", default_value_t = Durability::Outputs, env = "PEERWREN_DURABILITY", hide_env = true)]
     durability: Durability,
-    /// Where blocks go that leave a worker: a folder, or memory (engine threads) [default: a temporary folder]
+    /// Where blocks go that leave a worker: a folder, s3://bucket/prefix, or memory (engine threads) [default: a temporary folder]
     #[arg(
         long,
         value_name = "STORE",

@@ -30,22 +30,32 @@ pub(super) async fn put(store: &Arc<Inner>, key: &str, bytes: &Bytes) -> Result<
 
 /// Aborts all writes whose keys start so.
 pub(super) async fn abort_all(store: &Inner, prefix: &str) -> Result<(), StoreError> {
+    for (key, id) in under_way(store, prefix).await? {
+        let aborted = abort(store, &key, &id).await;
+        aborted.map_err(|failed| store.told(failed, &key))?;
+    }
+    Ok(())
+}
+
+/// Lists all writes whose keys start so, key and id each.
+pub(super) async fn under_way(
+    store: &Inner,
+    prefix: &str,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let mut found = Vec::new();
     let mut markers = (None, None);
     loop {
         let (uploads, next) = match list_page(store, prefix, markers).await {
             // A service that cannot list them has none, or its own way to end them.
             Err(failed) if failed.is(&["NotImplemented"]) || failed.status == Some(501) => {
-                return Ok(());
+                return Ok(found);
             }
             listed => listed.map_err(|failed| store.told(failed, prefix))?,
         };
-        for (key, id) in uploads {
-            let aborted = abort(store, &key, &id).await;
-            aborted.map_err(|failed| store.told(failed, &key))?;
-        }
+        found.extend(uploads);
         match next {
             Some(next) => markers = next,
-            None => return Ok(()),
+            None => return Ok(found),
         }
     }
 }

@@ -85,31 +85,26 @@ impl Pace {
     }
 }
 
-/// Tries that may be repeated beyond each request's first, over all requests together: when the
-/// service is down, a few find out and the others fail at once.
-#[derive(Clone, Debug)]
-pub(super) struct Budget(u32);
+/// How many requests may be tried again, all of a store together: when a service is down, those who
+/// find out do not keep it down.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Budget {
+    /// When the next retry may go out.
+    next: Duration,
+}
 
 impl Budget {
-    /// 500 tokens / 5 a retry = 100 retries in flight; each success gives one token back.
-    const TOKENS_MAX: u32 = 500;
-    const RETRY_COST: u32 = 5;
+    /// 20 retries a second.
+    const EVERY: Duration = Duration::from_millis(50);
+    /// Time that may be made up for at once: 5 s = 100 retries.
+    const BURST: Duration = Duration::from_secs(5);
 
-    pub(super) fn new() -> Self {
-        Self(Self::TOKENS_MAX)
-    }
-
-    /// Pays for a retry, if there is enough left.
-    pub(super) fn pay(&mut self) -> bool {
-        let left = self.0.checked_sub(Self::RETRY_COST);
-        self.0 = left.unwrap_or(self.0);
-        left.is_some()
-    }
-
-    /// A request succeeded, after so many retries.
-    pub(super) fn succeeded(&mut self, retries: u32) {
-        let back = retries.saturating_mul(Self::RETRY_COST).saturating_add(1);
-        self.0 = self.0.saturating_add(back).min(Self::TOKENS_MAX);
+    /// Books a retry; returns how long to wait beside its backoff. With 32 requests at one time at
+    /// most 32 x 50 ms = 1.6 s.
+    pub(super) fn book(&mut self, now: Duration) -> Duration {
+        let at = self.next.max(now.saturating_sub(Self::BURST));
+        self.next = at + Self::EVERY;
+        at.saturating_sub(now)
     }
 }
 
@@ -120,8 +115,8 @@ const THROTTLED_FACTOR: u32 = 10;
 
 /// How long to wait after `failed` failed tries: doubled each time, the later half of it random.
 ///
-/// With 50 ms first and 10 tries: 0.05 + 0.1 + .. + 6.4 + 10 = at most 23 s, and at least half of
-/// it; 66 s where it is throttled.
+/// With 50 ms first and 12 tries: 0.05 + 0.1 + .. + 6.4 + 10 + 10 + 10 = at most 43 s, and at least
+/// half of it; 86 s where it is throttled.
 pub(super) fn backoff(first: Duration, failed: u32, throttled: bool, random: u64) -> Duration {
     let first = first * if throttled { THROTTLED_FACTOR } else { 1 };
     let doubled = 1u32 << failed.saturating_sub(1).min(20);
@@ -203,18 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn retries_are_paid_from_one_budget() {
-        let mut budget = Budget::new();
-        assert_eq!((0..1000).filter(|_| budget.pay()).count(), 100);
-        for _ in 0..5 {
-            assert!(!budget.pay());
-            budget.succeeded(0);
-        }
-        assert!(budget.pay() && !budget.pay());
-        budget.succeeded(1);
-        assert!(budget.pay());
-        budget.succeeded(u32::MAX);
-        assert_eq!(budget.0, Budget::TOKENS_MAX);
+    fn retries_come_from_one_budget() {
+        let mut budget = Budget::default();
+        let now = Duration::from_secs(60);
+        let waits: Vec<_> = (0..140).map(|_| budget.book(now)).collect();
+        // 100 at once, and the one that is due now; then 20 a second.
+        assert_eq!(waits.iter().filter(|wait| wait.is_zero()).count(), 101);
+        assert_eq!(waits[139], Duration::from_millis(39 * 50));
+        assert_eq!(budget.book(now + Duration::from_secs(2)), Duration::ZERO);
     }
 
     proptest! {

@@ -48,7 +48,7 @@ impl Requests {
             shared: Mutex::new(Shared {
                 reads: Pace::new(READ_RATE_MAX),
                 writes: Pace::new(WRITE_RATE_MAX),
-                budget: Budget::new(),
+                budget: Budget::default(),
             }),
         }
     }
@@ -116,7 +116,6 @@ impl Tries<'_> {
 
     /// The try brought an answer.
     pub(super) fn won<T>(&mut self, answer: T) -> T {
-        self.requests.shared().budget.succeeded(self.failed);
         self.slot = None;
         answer
     }
@@ -133,18 +132,18 @@ impl Tries<'_> {
         self.failed += 1;
         let throttled = failed.verdict == Verdict::Slower;
         let again = failed.verdict != Verdict::Never && self.failed < self.requests.tries_max;
-        let paid = {
+        let booked = {
             let now = self.requests.now();
             let mut shared = self.requests.shared();
             if throttled {
                 shared.pace(self.kind).throttled(now);
             }
-            again && shared.budget.pay()
+            again.then(|| shared.budget.book(now))
         };
-        if !paid {
+        let Some(booked) = booked else {
             let tries = self.failed;
             return Err(Failed { tries, ..failed });
-        }
+        };
         tracing::debug!(
             tries = self.failed,
             ?failed,
@@ -152,7 +151,7 @@ impl Tries<'_> {
         );
         let random = RandomState::new().build_hasher().finish();
         let first = self.requests.backoff_first;
-        tokio::time::sleep(backoff(first, self.failed, throttled, random)).await;
+        tokio::time::sleep(booked + backoff(first, self.failed, throttled, random)).await;
         Ok(())
     }
 }

@@ -72,7 +72,7 @@ impl Default for S3Limits {
             part_bytes: 16 << 20,
             parts_at_once: 8,
             page: 1000,
-            tries_max: 10,
+            tries_max: 12,
             backoff_first: Duration::from_millis(50),
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(30),
