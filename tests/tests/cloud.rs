@@ -6,3 +6,5 @@ mod emulator;
 mod s3;
 #[path = "cloud/stores.rs"]
 mod stores;
+#[path = "cloud/zarr.rs"]
+mod zarr;
