@@ -44,7 +44,7 @@
 //!
 //! ```text
 //! linalg      the calls: from a matrix and options to factors and a report
-//! matrix      where tiles come from (.npy, generated) and where results go (.npy)
+//! matrix      where tiles come from (.npy, Zarr, generated) and where results go (.npy, Zarr)
 //! options     what a user may choose, its defaults and contradictions
 //! remote      workers that join a run from any machine
 //! report      the figures of a run: JSON, summary, progress
@@ -55,13 +55,15 @@
 //! machine     every decision of a run: state machines without I/O, clock or async
 //! ```
 //!
-//! Private: `actors` drive the machines, `engine` runs workers, `run` puts a run together. The crates
+//! Private: `actors` drive the machines, `engine` runs workers, `run` puts a run together,
+//! `durable` finds its durable blocks. The crates
 //! below are `peerwren-kernels` (tiles; re-exported as [`kernels`]) and `peerwren-transports` (blocks,
 //! QUIC, stores).
 
 mod actors;
 pub mod control;
 pub mod cost;
+mod durable;
 mod engine;
 pub mod lambdapack;
 pub mod linalg;

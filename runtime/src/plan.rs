@@ -1,17 +1,23 @@
 //! What a run will do, frozen and checked before anything starts: programs bound to sizes, where
 //! their inputs come from, which results are kept. Never moves a byte.
 
+mod arrays;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use peerwren_kernels::op::{KernelSet, TaskShapes};
 use peerwren_kernels::tile::Shape;
 use peerwren_transports::block::{BlockKey, Indices};
+use peerwren_transports::store::Place;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::lambdapack::{Bound, Program, Task, Tile};
 use crate::matrix::SourceSpec;
+use crate::matrix::zarr::Layout;
 use crate::options::ByteSize;
+
+pub use self::arrays::{ChunkOf, Kept};
 
 /// One statement of one phase at fixed loop indices.
 #[derive(
@@ -48,8 +54,8 @@ pub struct PhaseSpec {
     pub params: Vec<(String, i64)>,
     /// Where each input family comes from.
     pub inputs: Vec<(String, InputFrom)>,
-    /// Names of the outputs to be kept.
-    pub results: Vec<String>,
+    /// The outputs to be kept.
+    pub results: Vec<Kept>,
 }
 
 /// Where the tiles of an input family come from.
@@ -97,6 +103,16 @@ pub enum PlanError {
         file: String,
         /// The input family.
         family: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A result cannot be the array that it is to be.
+    #[error("{file}: output `{output}` cannot be a Zarr array: {problem}")]
+    Array {
+        /// The program.
+        file: String,
+        /// The output.
+        output: String,
         /// What is wrong.
         problem: String,
     },
@@ -158,6 +174,9 @@ pub struct Plan {
     phases: Vec<Phase>,
     families: Vec<Family>,
     results: BTreeSet<BlockKey>,
+    /// Arrays that results become, and each such result's chunk.
+    arrays: Vec<(Place, Layout)>,
+    chunks: BTreeMap<BlockKey, ChunkOf>,
     kernels: KernelSet,
     largest: (u64, String),
     block_bytes_max: u64,
@@ -173,6 +192,7 @@ impl Plan {
         for phase in spec.phases {
             plan.add_phase(phase)?;
             plan.survey()?;
+            plan.place_results()?;
         }
         Ok(Arc::new(plan))
     }
@@ -190,6 +210,7 @@ impl Plan {
         let mut plan = Self::empty(&spec, kernels);
         for phase in spec.phases {
             plan.add_phase(phase)?;
+            plan.place_results()?;
         }
         Ok(Arc::new(plan))
     }
@@ -200,6 +221,8 @@ impl Plan {
             phases: Vec::new(),
             families: Vec::new(),
             results: BTreeSet::new(),
+            arrays: Vec::new(),
+            chunks: BTreeMap::new(),
             kernels,
             largest: (0, String::new()),
             block_bytes_max: 0,
@@ -578,7 +601,7 @@ impl Plan {
         let mut results = Vec::new();
         for result in phase.bound.results() {
             let name = &phase.bound.output_names()[usize::from(result.output)];
-            if phase.spec.results.contains(name) {
+            if phase.spec.results.iter().any(|kept| kept.output == *name) {
                 results.push(self.key(number, result.tile));
             }
         }

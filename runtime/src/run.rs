@@ -21,13 +21,15 @@ use crate::actors::guests::Terms;
 use crate::actors::provisioner::{EndAll, Provisioner, ReportTo};
 use crate::actors::worker::{CLOSE_WAIT, limits};
 use crate::control::WorkerSettings;
+use crate::durable::{DurableBlocks, DurableError};
 use crate::engine::processes::Processes;
 use crate::engine::threads::Threads;
 use crate::engine::volunteers::Volunteers;
 use crate::engine::{Engine, worker_executable};
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler, Settings};
+use crate::matrix::{Moved, zarr};
 use crate::options::{EngineKind, MachineFacts, Resolved, StoreChoice};
-use crate::plan::{Plan, PlanError, PlanSpec};
+use crate::plan::{InputFrom, Plan, PlanError, PlanSpec};
 use crate::remote::token::{Token, TokenFile};
 use crate::report::{Phase, Progress};
 
@@ -91,6 +93,8 @@ pub(crate) struct Run {
     pub(crate) kernels: KernelSet,
     pub(crate) options: Resolved,
     pub(crate) interrupt: Interrupt,
+    /// Whether inputs on this machine are tiled into the store first, for workers that are elsewhere.
+    pub(crate) uploads_inputs: bool,
 }
 
 /// What a run took.
@@ -99,11 +103,13 @@ pub(crate) struct Outcome {
     pub(crate) startup: Duration,
     pub(crate) preload: Duration,
     pub(crate) phases: Vec<PhaseFigures>,
+    /// What tiling inputs into the store moved.
+    pub(crate) uploaded: Moved,
 }
 
 /// Reads blocks of a run that is complete, while its store is still there.
 pub(crate) struct Results<'a> {
-    store: &'a BlockStore,
+    durable: &'a DurableBlocks,
     pub(crate) plan: &'a Plan,
 }
 
@@ -113,9 +119,11 @@ impl Results<'_> {
         &self,
         key: &peerwren_transports::block::BlockKey,
     ) -> Result<Block, RunError> {
-        let block = self.store.get(key, self.plan.shape(key).bytes()).await;
+        let block = self.durable.get(key).await;
         let block = block.map_err(|error| RunError::Failed(error.to_string()))?;
-        block.ok_or_else(|| RunError::Failed(format!("result {key} is not in the store any more")))
+        block
+            .map(|(block, _)| block)
+            .ok_or_else(|| RunError::Failed(format!("result {key} is not in the store any more")))
     }
 }
 
@@ -169,7 +177,7 @@ impl Run {
     }
 
     async fn drive<T>(
-        self,
+        mut self,
         plan: Arc<Plan>,
         board: Arc<Mutex<Board>>,
         collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError>,
@@ -178,22 +186,88 @@ impl Run {
             store = RunStore::open(&self.options.store, self.spec.run) => store?,
             () = self.interrupt.wait() => return Err(RunError::Interrupted),
         };
-        let outcome = self.coordinate(&plan, board, &store).await;
-        let collected = match outcome {
-            Ok(outcome) => {
-                let results = Results {
-                    store: &store.store,
-                    plan: &plan,
-                };
-                tokio::select! {
-                    collected = collect(results) => collected.map(|collected| (outcome, collected)),
-                    () = self.interrupt.wait() => Err(RunError::Interrupted),
+        let uploaded = self.upload_inputs(plan, &store).await;
+        let collected = match uploaded {
+            Ok((plan, uploaded)) => {
+                let durable = DurableBlocks::new(store.store.clone(), Arc::clone(&plan));
+                let collected = self.complete(&plan, board, &store, &durable, collect).await;
+                if collected.is_err() {
+                    durable.discard_arrays().await;
                 }
+                collected.map(|(outcome, collected)| {
+                    (
+                        Outcome {
+                            uploaded,
+                            ..outcome
+                        },
+                        collected,
+                    )
+                })
             }
             Err(error) => Err(error),
         };
         store.clear().await;
         collected
+    }
+
+    /// Computes the results and has them collected; arrays become whole last.
+    async fn complete<T>(
+        &self,
+        plan: &Arc<Plan>,
+        board: Arc<Mutex<Board>>,
+        store: &RunStore,
+        durable: &DurableBlocks,
+        collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError>,
+    ) -> Result<(Outcome, T), RunError> {
+        let failed = |error: DurableError| RunError::Failed(error.to_string());
+        durable.create_arrays().await.map_err(failed)?;
+        let outcome = self.coordinate(plan, board, store).await?;
+        let collecting = async {
+            let collected = collect(Results { durable, plan }).await?;
+            durable.finish_arrays().await.map_err(failed)?;
+            Ok((outcome, collected))
+        };
+        tokio::select! {
+            collected = collecting => collected,
+            () = self.interrupt.wait() => Err(RunError::Interrupted),
+        }
+    }
+
+    /// Tiles inputs that only this machine has into the run's part of the store, where workers are
+    /// elsewhere, and makes the plan one that reads them there.
+    async fn upload_inputs(
+        &mut self,
+        plan: Arc<Plan>,
+        store: &RunStore,
+    ) -> Result<(Arc<Plan>, Moved), RunError> {
+        let mut moved = Moved::default();
+        if !self.uploads_inputs {
+            return Ok((plan, moved));
+        }
+        let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
+        for (family, from) in self
+            .spec
+            .phases
+            .iter_mut()
+            .flat_map(|phase| &mut phase.inputs)
+        {
+            let InputFrom::Matrix(spec, block) = from else {
+                continue;
+            };
+            let source = spec.open().map_err(|e| failed(&e))?;
+            if !source.is_local() {
+                continue;
+            }
+            let place = store.run_place()?.below(&format!("input-{family}.zarr"));
+            let uploaded = tokio::select! {
+                uploaded = zarr::upload(&source, &place, *block) => uploaded,
+                () = self.interrupt.wait() => return Err(RunError::Interrupted),
+            };
+            let (uploaded, more) = uploaded.map_err(|e| failed(&e))?;
+            *spec = uploaded.spec().map_err(|e| failed(&e))?;
+            moved += more;
+        }
+        Ok((Plan::new(self.spec.clone(), self.kernels.clone())?, moved))
     }
 
     /// Runs the actors until the run is over; every worker has ended when this returns.
@@ -442,6 +516,14 @@ impl RunStore {
         self.place
             .as_ref()
             .map_or_else(String::new, ToString::to_string)
+    }
+
+    /// Where the run's objects lie.
+    fn run_place(&self) -> Result<Place, RunError> {
+        let place = self.place.as_ref().ok_or_else(|| {
+            RunError::Usage("workers elsewhere need a store that they share".to_owned())
+        })?;
+        Ok(place.below(&format!("{:016x}", self.run)))
     }
 
     /// Removes the run's blocks, and the folder if it was made for the run.

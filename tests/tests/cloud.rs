@@ -10,3 +10,5 @@ mod s3;
 mod seaweedfs;
 #[path = "cloud/stores.rs"]
 mod stores;
+#[path = "cloud/zarr.rs"]
+mod zarr;

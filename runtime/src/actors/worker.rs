@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use peerwren_kernels::op::KernelSet;
-use peerwren_transports::block::{Block, BlockBuf, BlockKey, Digest};
+use peerwren_transports::block::{BlockKey, Digest};
 use peerwren_transports::identity::{NodeId, NodeIdentity};
 use peerwren_transports::quic::{Expected, FetchError, Limits, Node};
-use peerwren_transports::store::{BlockStore, StoreError};
+use peerwren_transports::store::BlockStore;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
@@ -20,10 +20,11 @@ use super::compute::{ComputePool, Computed, Job};
 use super::link::{ControlReceiver, Link, dial, send_all};
 use super::table::BlockTable;
 use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
+use crate::durable::DurableBlocks;
 use crate::machine::cache::Copy;
 use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
 use crate::machine::{LeaseId, WorkerId};
-use crate::matrix::{MatrixSource, SourceSpec};
+use crate::matrix::{MatrixSource, Moved, SourceSpec};
 use crate::plan::{Plan, TaskId};
 
 /// Messages that wait for the coordinator: 4 a task in flight and thousands of tasks a second, so
@@ -121,11 +122,12 @@ pub(crate) async fn work(
     let pool = ComputePool::start(cores).map_err(WorkerError::Threads)?;
     let (outbox, waiting) = mpsc::channel(OUTBOX_MAX);
     let (stopped, stop) = oneshot::channel();
+    let durable = DurableBlocks::new(joining.store, Arc::clone(&plan));
     let actor = WorkerActor::new(
         plan,
         settings,
         node.clone(),
-        joining.store,
+        durable,
         table,
         pool,
         outbox,
@@ -201,7 +203,7 @@ struct WorkerActor {
     machine: Worker,
     plan: Arc<Plan>,
     node: Node,
-    store: BlockStore,
+    durable: DurableBlocks,
     table: BlockTable,
     pool: ComputePool,
     outbox: mpsc::Sender<Vec<u8>>,
@@ -222,7 +224,7 @@ impl WorkerActor {
         plan: Arc<Plan>,
         settings: WorkerSettings,
         node: Node,
-        store: BlockStore,
+        durable: DurableBlocks,
         table: BlockTable,
         pool: ComputePool,
         outbox: mpsc::Sender<Vec<u8>>,
@@ -235,7 +237,7 @@ impl WorkerActor {
             clock,
             plan,
             node,
-            store,
+            durable,
             table,
             pool,
             outbox,
@@ -300,25 +302,26 @@ impl WorkerActor {
                     let id = NodeId::Worker(peer.0);
                     let block = node.fetch(id, address, key, expected).await;
                     let block = block.map_err(|error| peer_failure(&key, peer, &error))?;
+                    let moved = Moved::once(block.len() as u64);
                     table.insert(copy, block);
-                    Ok(())
+                    Ok(moved)
                 };
                 self.then(ctx, fetch, move |result| Came(copy, result));
             }
             Origin::Store => {
-                let store = self.store.clone();
+                let durable = self.durable.clone();
                 let fetch = async move {
-                    match store.get(&key, len).await {
-                        Ok(Some(block)) if digest.is_none_or(|d| block.digest() == d) => {
+                    match durable.get(&key).await {
+                        Ok(Some((block, moved))) if digest.is_none_or(|d| block.digest() == d) => {
                             table.insert(copy, block);
-                            Ok(())
+                            Ok(moved)
                         }
                         Ok(Some(_)) => {
                             tracing::warn!(%key, "the store has other bytes than were made");
                             Err(FetchFailure::Elsewhere)
                         }
                         Ok(None) => Err(FetchFailure::Elsewhere),
-                        Err(error @ StoreError::Length { .. }) => {
+                        Err(error) if error.is_damage() => {
                             tracing::warn!(%key, %error, "the store has other bytes than were made");
                             Err(FetchFailure::Elsewhere)
                         }
@@ -329,16 +332,15 @@ impl WorkerActor {
             }
             Origin::Source => match self.source(&key) {
                 Err(error) => ctx.notify(Came(copy, Err(FetchFailure::Fatal(error)))),
-                Ok(read) => {
+                Ok((matrix, row0, col0)) => {
+                    let shape = self.plan.shape(&key);
+                    let (rows, cols) = (shape.rows as usize, shape.cols as usize);
                     let fetch = async move {
-                        match tokio::task::spawn_blocking(read).await {
-                            Ok(Ok(block)) => {
-                                table.insert(copy, block);
-                                Ok(())
-                            }
-                            Ok(Err(error)) => Err(FetchFailure::Fatal(error)),
-                            Err(error) => Err(FetchFailure::Fatal(error.to_string())),
-                        }
+                        let read = matrix.tile(row0, col0, rows, cols).await;
+                        let (tile, moved) =
+                            read.map_err(|error| FetchFailure::Fatal(error.to_string()))?;
+                        table.insert(copy, tile.freeze());
+                        Ok(moved)
                     };
                     self.then(ctx, fetch, move |result| Came(copy, result));
                 }
@@ -346,11 +348,8 @@ impl WorkerActor {
         }
     }
 
-    /// A closure that reads or computes an input tile.
-    fn source(
-        &mut self,
-        key: &BlockKey,
-    ) -> Result<impl FnOnce() -> Result<Block, String> + Send + 'static, String> {
+    /// The matrix that an input tile is part of, and the tile's first row and column.
+    fn source(&mut self, key: &BlockKey) -> Result<(MatrixSource, u64, u64), String> {
         let Some((spec, row0, col0)) = self.plan.source_of(key) else {
             return Err(format!("block {key} is no input"));
         };
@@ -362,15 +361,7 @@ impl WorkerActor {
                 matrix
             }
         };
-        let shape = self.plan.shape(key);
-        let (rows, cols) = (shape.rows as usize, shape.cols as usize);
-        Ok(move || {
-            let mut buf = BlockBuf::with_len(shape.bytes());
-            matrix
-                .read_tile(row0, col0, rows, cols, buf.as_f64_mut())
-                .map_err(|error| error.to_string())?;
-            Ok(buf.freeze())
-        })
+        Ok((matrix, row0, col0))
     }
 
     fn put(&mut self, ctx: &mut Context<Self>, copy: Copy) {
@@ -381,12 +372,10 @@ impl WorkerActor {
             ));
             return;
         };
-        let store = self.store.clone();
+        let durable = self.durable.clone();
         let put = async move {
-            store
-                .put(&copy.key, &block)
-                .await
-                .map_err(|e| e.to_string())
+            let put = durable.put(&copy.key, block).await;
+            put.map_err(|error| error.to_string())
         };
         self.then(ctx, put, move |result| Put(copy, result));
     }
@@ -447,11 +436,11 @@ fn peer_failure(key: &BlockKey, peer: WorkerId, error: &FetchError) -> FetchFail
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Came(Copy, Result<(), FetchFailure>);
+struct Came(Copy, Result<Moved, FetchFailure>);
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Put(Copy, Result<(), String>);
+struct Put(Copy, Result<Moved, String>);
 
 impl Actor for WorkerActor {
     type Context = Context<Self>;

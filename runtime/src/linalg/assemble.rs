@@ -1,4 +1,4 @@
-//! Puts result tiles together: into a file, one tile in memory at a time, or into a number. Also
+//! Puts result tiles together: into a `.npy` file, one tile in memory at a time, or into a number. Also
 //! turns what workers counted into the report's figures.
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::matrix::NpyWriter;
 use crate::report::{ByteCounts, PhaseStats, RequestCounts, WorkerStats};
 use crate::run::{Results, RunError};
 
-/// An output of a phase that becomes a file.
+/// An output of a phase that becomes a `.npy` file.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) phase: usize,

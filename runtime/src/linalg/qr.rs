@@ -2,7 +2,6 @@
 //! (hierarchical tile QR: Dongarra et al., arXiv:1110.1553; numpywren's tree as a baseline).
 
 use std::hash::{BuildHasher, Hasher};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use peerwren_kernels::op::KernelSet;
@@ -12,9 +11,10 @@ use super::assemble::{Wanted, number, stats, write_npy};
 use crate::actors::clock::Clock;
 use crate::lambdapack::Program;
 use crate::machine::scheduler::PhaseFigures;
-use crate::matrix::{MatrixSource, SourceSpec};
-use crate::options::{Heads, Resolved, Tree};
-use crate::plan::{InputFrom, PhaseSpec, Plan, PlanSpec};
+use crate::matrix::zarr::{Layout, ZarrSpec};
+use crate::matrix::{MatrixSource, Place, ResultPlace, SourceSpec, overlap};
+use crate::options::{Heads, Resolved, StoreChoice, Tree};
+use crate::plan::{InputFrom, Kept, PhaseSpec, Plan, PlanSpec};
 use crate::report::{PlanRecord, Progress, Report, SCHEMA_VERSION};
 use crate::run::{Interrupt, Run, RunError};
 
@@ -25,10 +25,10 @@ pub struct QrRequest {
     pub source: MatrixSource,
     /// How to run, resolved for this matrix.
     pub options: Resolved,
-    /// Where Q (m x k, k = min(m, n)) goes as `.npy`.
-    pub q: Option<PathBuf>,
-    /// Where R (k x n, zero below the diagonal) goes as `.npy`.
-    pub r: Option<PathBuf>,
+    /// Where Q (m x k, k = min(m, n)) goes.
+    pub q: Option<ResultPlace>,
+    /// Where R (k x n, zero below the diagonal) goes.
+    pub r: Option<ResultPlace>,
     /// Whether Q is formed and |A - QR| and |I - Q'Q| are computed, as tasks of the same workers.
     pub check: bool,
     /// Stops the run from outside.
@@ -40,8 +40,8 @@ pub struct QrRequest {
 pub struct QrOutcome {
     /// All figures.
     pub report: Report,
-    /// The files written: what and where.
-    pub files: Vec<(&'static str, PathBuf)>,
+    /// The files and arrays written: what and where.
+    pub files: Vec<(&'static str, ResultPlace)>,
 }
 
 /// Unit roundoff of f64, LAPACK's eps.
@@ -53,16 +53,14 @@ const EPS: f64 = f64::EPSILON / 2.0;
 /// [`RunError::Usage`] where nothing was started, [`RunError::Failed`] where the run failed.
 pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrOutcome, RunError> {
     let clock = Clock::start();
+    check_places(&request)?;
     request
         .source
         .validate()
         .map_err(|error| RunError::Usage(error.to_string()))?;
     let kernels = KernelSet::standard();
     let spec = plan_qr(&request)?;
-    let digest = Digest::of(&crate::control::encode(&PlanSpec {
-        run: 0,
-        phases: spec.phases.clone(),
-    }));
+    let digest = digest(&spec);
     let plan = Plan::new(spec.clone(), kernels.clone())?;
     if request.options.remote.is_none() {
         // Workers elsewhere are asked for their memory when they come.
@@ -76,6 +74,7 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
         kernels,
         options: options.clone(),
         interrupt: request.interrupt,
+        uploads_inputs: options.engine.is_remote(),
     };
     let planned = clock.now();
     let (outcome, ratios) = run.execute(Arc::clone(&plan), progress, async move |results| {
@@ -92,7 +91,7 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
                 norm("onorm").await?,
             ]);
         }
-        // Last, with nothing to wait for in between: all files or none.
+        // With nothing to wait for in between: all files or none. Arrays become whole after them.
         for file in files {
             file.finish()
                 .map_err(|error| RunError::Failed(error.to_string()))?;
@@ -120,6 +119,10 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
             .unwrap_or_default()
     };
     let ratio = |norm: f64, scale: f64| if norm == 0.0 { 0.0 } else { norm / scale };
+    let mut factor = stats(0);
+    factor.inputs_uploaded = outcome.uploaded.bytes;
+    factor.bytes.store_written += outcome.uploaded.bytes;
+    factor.requests.store_put += outcome.uploaded.requests;
     let report = Report {
         schema: SCHEMA_VERSION,
         command: "qr".to_owned(),
@@ -144,7 +147,7 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
         wall_s: clock.now().since(Default::default()).as_secs_f64(),
         startup_s: (outcome.startup + planned.since(Default::default())).as_secs_f64(),
         preload_s: outcome.preload.as_secs_f64(),
-        factor: stats(0),
+        factor,
         q: named("q"),
         check: named("check"),
         residual: ratios.map(|[rnorm, anorm, _]| ratio(rnorm, m.max(n) as f64 * EPS * anorm)),
@@ -189,19 +192,17 @@ pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
     let link = |phase: u8, name: &str| InputFrom::Phase(phase, name.to_owned());
     let numpywren = matches!(options.tree, Tree::Numpywren { .. });
     let a = if numpywren { "I" } else { "A" };
-    let keep = |wanted: bool, name: &str| {
-        if wanted {
-            vec![name.to_owned()]
-        } else {
-            Vec::new()
-        }
+    let keep = |place: &Option<ResultPlace>, name: &str, rows, cols| {
+        let place = place.as_ref().into_iter();
+        let kept = place.map(|place| kept(place, name, (rows, cols), options));
+        kept.collect::<Result<Vec<_>, _>>()
     };
     let mut phases = vec![phase(
         "factor",
         factor,
         with(&[]),
         vec![(a.to_owned(), matrix(source))],
-        keep(request.r.is_some(), "R"),
+        keep(&request.r, "R", k, n)?,
     )];
     if form_q {
         let mut inputs = vec![("B".to_owned(), matrix(SourceSpec::Eye { m, n: k }))];
@@ -211,7 +212,7 @@ pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
             &["V", "T", "V2", "T2"]
         };
         inputs.extend(factors.iter().map(|&name| (name.to_owned(), link(0, name))));
-        let keep = keep(request.q.is_some(), "X");
+        let keep = keep(&request.q, "X", m, k)?;
         let size: &[(&str, u64)] = if numpywren {
             &[("r", k)]
         } else {
@@ -239,13 +240,69 @@ pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
             ("Q".to_owned(), link(1, "X")),
             ("R".to_owned(), link(0, "R")),
         ];
-        let norms = ["rnorm", "anorm", "onorm"].map(str::to_owned).to_vec();
-        phases.push(phase("check", "check_qr", sizes, inputs, norms));
+        let norms = ["rnorm", "anorm", "onorm"].map(|name| Kept {
+            output: name.to_owned(),
+            array: None,
+        });
+        phases.push(phase("check", "check_qr", sizes, inputs, norms.to_vec()));
     }
     Ok(PlanSpec {
         run: std::hash::RandomState::new().build_hasher().finish(),
         phases,
     })
+}
+
+/// No result takes the place of the input or of another.
+fn check_places(request: &QrRequest) -> Result<(), RunError> {
+    let input = request.source.place().map(|place| ("the input", place));
+    let result = |name, place: &Option<ResultPlace>| Some((name, place.as_ref()?.place()));
+    let (q, r) = (result("Q", &request.q), result("R", &request.r));
+    for (one, other) in [(&input, &q), (&input, &r), (&q, &r)] {
+        if let (Some((one, place)), Some((other, second))) = (one, other)
+            && overlap(place, second)
+        {
+            return Err(RunError::Usage(format!(
+                "{one} and {other} are both {second}; name two places"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// An output and where it goes.
+fn kept(
+    place: &ResultPlace,
+    output: &str,
+    (rows, cols): (u64, u64),
+    options: &Resolved,
+) -> Result<Kept, RunError> {
+    let array = match place {
+        ResultPlace::Npy(_) => None,
+        ResultPlace::Zarr(Place::Folder(_))
+            if options.engine.is_remote() && !matches!(options.store, StoreChoice::Folder(_)) =>
+        {
+            return Err(RunError::Usage(format!(
+                "output {place}: a folder of this machine, which workers on others cannot write; name \
+                 s3://bucket/name.zarr"
+            )));
+        }
+        ResultPlace::Zarr(_) => {
+            let layout = Layout::tiled(rows, cols, options.block).map_err(RunError::Usage)?;
+            Some(ZarrSpec::new(&place.absolute(), &layout))
+        }
+    };
+    let output = output.to_owned();
+    Ok(Kept { output, array })
+}
+
+/// Digest of all that decides the bits: neither the run's number nor where its results go.
+fn digest(spec: &PlanSpec) -> Digest {
+    let mut spec = spec.clone();
+    spec.run = 0;
+    for kept in spec.phases.iter_mut().flat_map(|phase| &mut phase.results) {
+        kept.array = None;
+    }
+    Digest::of(&crate::control::encode(&spec))
 }
 
 /// The programs that factor with a tree and that apply its Q.
@@ -299,7 +356,7 @@ fn phase(
     program: &str,
     params: Vec<(String, i64)>,
     inputs: Vec<(String, InputFrom)>,
-    results: Vec<String>,
+    results: Vec<Kept>,
 ) -> PhaseSpec {
     let source = Program::shipped(program).expect("the program is shipped with this crate");
     PhaseSpec {
@@ -312,19 +369,20 @@ fn phase(
     }
 }
 
-/// The files that a request wants.
+/// The `.npy` files that a request wants.
 fn wanted(request: &QrRequest) -> Vec<Wanted> {
     let (m, n) = (request.options.m, request.options.n);
     let (k, block) = (m.min(n), request.options.block);
-    let file = |phase, output, path: &Option<PathBuf>, rows, cols| {
-        path.clone().map(|path| Wanted {
+    let file = |phase, output, place: &Option<ResultPlace>, rows, cols| match place {
+        Some(ResultPlace::Npy(path)) => Some(Wanted {
             phase,
             output,
-            path,
+            path: path.clone(),
             rows,
             cols,
             block,
-        })
+        }),
+        Some(ResultPlace::Zarr(_)) | None => None,
     };
     let files = [
         file(0, "R", &request.r, k, n),

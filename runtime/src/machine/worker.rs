@@ -15,6 +15,7 @@ use self::ladder::Ladder;
 use super::cache::{Cache, Copy, NextUse};
 use super::{LeaseId, Timestamp, WorkerId};
 use crate::control::{Assignment, FromWorker, InputHint, Made, Tally, WorkerSettings};
+use crate::matrix::Moved;
 use crate::options::{Durability, Exchange};
 use crate::plan::{Plan, TaskId};
 
@@ -42,12 +43,12 @@ pub enum Input {
     Take(Vec<InputHint>),
     /// This worker must leave, and can give blocks away for so long.
     Leave(Duration),
-    /// A fetch ended.
-    Fetched(Copy, Result<(), FetchFailure>),
+    /// A fetch ended, and moved so much.
+    Fetched(Copy, Result<Moved, FetchFailure>),
     /// A kernel ended, after so many nanoseconds.
     Computed(LeaseId, Result<Vec<(BlockKey, Digest)>, String>, u64),
-    /// A block is in the store, or cannot be put there.
-    Stored(Copy, Result<(), String>),
+    /// A block is in the store, for which so much was moved, or cannot be put there.
+    Stored(Copy, Result<Moved, String>),
 }
 
 /// Why a fetch brought nothing.
@@ -400,22 +401,25 @@ impl Worker {
         }
     }
 
-    fn stored(&mut self, copy: Copy, result: Result<(), String>) {
+    fn stored(&mut self, copy: Copy, result: Result<Moved, String>) {
         self.storing -= 1;
-        if let Err(error) = result {
-            self.send(FromWorker::Broken { error });
-            return;
-        }
+        let moved = match result {
+            Ok(moved) => moved,
+            Err(error) => {
+                self.send(FromWorker::Broken { error });
+                return;
+            }
+        };
         let Some(held) = self.cache.get_mut(&copy) else {
             return;
         };
         held.storing = false;
         held.durable = true;
         held.spare = true;
-        self.tally.store_written += held.bytes;
-        self.tally.store_put += 1;
+        self.tally.store_written += moved.bytes;
+        self.tally.store_put += moved.requests;
         if self.plan.is_result(&copy.key) {
-            self.tally.outputs_written += held.bytes;
+            self.tally.outputs_written += moved.bytes;
         }
         let waiting = self.jobs.iter().find(|(_, job)| {
             job.state == State::Storing && job.made.iter().any(|made| made.key == copy.key)

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use peerwren_transports::store::StoreError;
+
 /// The path of a file, shown so that it can never break a one-line error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownPath(PathBuf);
@@ -32,6 +34,10 @@ impl std::fmt::Display for ShownPath {
     }
 }
 
+/// The inputs that this version reads.
+pub(super) const INPUTS: &str =
+    "a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]";
+
 /// An input that cannot be used. The caller corrects the input; retrying changes nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,7 +51,7 @@ pub enum InputError {
         reason: String,
     },
     /// Nothing is at the path.
-    #[error("{path}: no such file; expected a .npy file or random:MxN[:seed]")]
+    #[error("{path}: no such file; expected {INPUTS}")]
     Missing {
         /// The path as given.
         path: ShownPath,
@@ -75,6 +81,45 @@ pub enum InputError {
         expected: &'static str,
         /// What the header says.
         found: String,
+    },
+    /// There is no Zarr v3 array at the place.
+    #[error("{place}: expected a Zarr v3 array, found {found}")]
+    NotZarr {
+        /// The place as given.
+        place: String,
+        /// What is there instead.
+        found: String,
+    },
+    /// A Zarr array in another layout than that of peerwren's arrays.
+    #[error(
+        "{place}/zarr.json: expected {expected}, found {found}; a later version reads other programs' \
+         layouts"
+    )]
+    ForeignZarr {
+        /// The place as given.
+        place: String,
+        /// What this version reads.
+        expected: &'static str,
+        /// What the metadata says.
+        found: String,
+    },
+    /// A chunk of a Zarr array is not what was written.
+    #[error("{place}/{chunk}: {reason}")]
+    Chunk {
+        /// The array.
+        place: String,
+        /// The chunk.
+        chunk: String,
+        /// What was expected and what came.
+        reason: String,
+    },
+    /// A folder or bucket cannot be read.
+    #[error("{place}: cannot be read: {source}")]
+    Store {
+        /// The place as given.
+        place: String,
+        /// What went wrong.
+        source: StoreError,
     },
     /// The file ends before its last entry.
     #[error("{path}: truncated: its header promises {expected} bytes, the file has {found}")]
@@ -125,6 +170,14 @@ pub enum OutputError {
         path: ShownPath,
         /// Bytes of the whole file.
         bytes: u64,
+    },
+    /// A folder or bucket cannot be written.
+    #[error("output {place}: cannot be written: {source}")]
+    Store {
+        /// The place as given.
+        place: String,
+        /// What went wrong.
+        source: StoreError,
     },
     /// Writing failed for another reason.
     #[error("output {path}: cannot be written: {source}")]

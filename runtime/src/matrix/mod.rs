@@ -1,16 +1,45 @@
 //! Matrices at the edge of a run: where tiles of the input come from and where results go.
 //!
-//! Owns the tiling, the generated inputs and the `.npy` files. Never knows tasks, workers or the
-//! network: a worker that holds a [`SourceSpec`] reads its own tiles.
+//! Owns the tiling, the generated inputs, the `.npy` files and the Zarr arrays. Never knows tasks or
+//! workers: a worker that holds a [`SourceSpec`] reads its own tiles.
 
 mod error;
 pub mod npy;
 pub mod random;
+mod result;
 mod source;
 mod tiling;
+pub mod zarr;
+
+pub use peerwren_transports::store::Place;
 
 pub use error::{InputError, OutputError, ShownPath};
-pub use npy::{NpyMatrix, NpyWriter, check_writable, same_file};
+pub use npy::{NpyMatrix, NpyWriter};
 pub use random::RandomMatrix;
+pub use result::{ResultPlace, overlap};
 pub use source::{FileStamp, MatrixSource, SourceSpec};
 pub use tiling::{TILES_PER_SIDE_MAX, TileIndex, TileRect, Tiling, TilingError};
+
+/// What a transfer to or from the store or an input really moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Bytes of payload, padding and checksums included.
+    pub bytes: u64,
+    /// Requests that moved some.
+    pub requests: u64,
+}
+
+impl Moved {
+    /// So many bytes by one request.
+    #[must_use]
+    pub fn once(bytes: u64) -> Self {
+        Self { bytes, requests: 1 }
+    }
+}
+
+impl std::ops::AddAssign for Moved {
+    fn add_assign(&mut self, more: Self) {
+        self.bytes += more.bytes;
+        self.requests += more.requests;
+    }
+}

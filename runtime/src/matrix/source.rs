@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use peerwren_transports::block::BlockBuf;
+use peerwren_transports::store::Place;
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::error::{InputError, ShownPath};
+use super::Moved;
+use super::error::{INPUTS, InputError, ShownPath};
 use super::npy::{NpyMatrix, assert_inside};
 use super::random::{RandomMatrix, check_size};
+use super::result::absolute;
+use super::zarr::{ZarrMatrix, ZarrSpec};
 
 /// An input matrix, ready to be read by tiles from any thread.
 #[derive(Clone, Debug)]
@@ -19,6 +24,8 @@ pub enum MatrixSource {
     Random(RandomMatrix),
     /// A `.npy` file.
     Npy(Arc<NpyMatrix>),
+    /// A Zarr array, in a folder or a bucket.
+    Zarr(Arc<ZarrMatrix>),
     /// Ones on the diagonal, zeros elsewhere.
     Eye {
         /// Rows.
@@ -51,6 +58,13 @@ pub enum SourceSpec {
         /// The file as it was when the run began.
         stamp: FileStamp,
     },
+    /// A Zarr array.
+    Zarr {
+        /// Where it lies and how it is laid out.
+        array: ZarrSpec,
+        /// Digest of its metadata as they were when the run began.
+        stamp: [u8; 32],
+    },
     /// Ones on the diagonal, zeros elsewhere.
     Eye {
         /// Rows.
@@ -70,43 +84,55 @@ pub struct FileStamp {
 }
 
 impl MatrixSource {
-    /// Opens the input that `text` names: `random:MxN[:seed]` or the path of a `.npy` file.
+    /// Opens the input that `text` names: `random:MxN[:seed]`, the path of a `.npy` file or of a Zarr
+    /// array, or `s3://bucket/key` of a Zarr array; blocks.
     ///
     /// # Errors
     /// A form that this version does not read, or whatever is wrong with the file.
     pub fn parse(text: &str) -> Result<Self, InputError> {
-        let refused = |reason: &str| {
+        let refused = |reason: String| {
             Err(InputError::Spec {
                 text: text.escape_default().to_string(),
-                reason: reason.into(),
+                reason,
             })
         };
         if text.starts_with("random:") {
             return RandomMatrix::parse(text).map(Self::Random);
         }
         if text.starts_with("spd:") {
-            return refused(
-                "spd:N[:seed] inputs are not in this version; expected a .npy file or random:MxN[:seed]",
-            );
-        }
-        if text.starts_with("s3://") {
-            return refused(
-                "s3:// inputs are not in this version; expected a .npy file or random:MxN[:seed]",
-            );
+            return refused(format!(
+                "spd:N[:seed] inputs are not in this version; expected {INPUTS}"
+            ));
         }
         if text.is_empty() {
-            return refused("expected a .npy file or random:MxN[:seed]");
+            return refused(format!("expected {INPUTS}"));
         }
         let path = Path::new(text);
-        let zarr = path
-            .extension()
-            .is_some_and(|extension| extension == "zarr");
-        if zarr || path.join("zarr.json").is_file() {
-            return refused(
-                "Zarr inputs are not in this version; expected a .npy file or random:MxN[:seed]",
-            );
+        let ends_in = |wanted: &str| path.extension().is_some_and(|found| found == wanted);
+        if text.starts_with("s3://") {
+            if ends_in("npy") {
+                return refused(
+                    "a .npy file is read from this machine's disk alone; on S3 expected a Zarr array"
+                        .to_owned(),
+                );
+            }
+            return match text.parse() {
+                Ok(place) => Self::open_zarr(&place),
+                Err(error) => refused(format!("{error}")),
+            };
+        }
+        if ends_in("zarr") || path.join("zarr.json").is_file() {
+            return Self::open_zarr(&Place::Folder(path.to_owned()));
         }
         Self::open(path)
+    }
+
+    /// Opens a Zarr array; blocks.
+    ///
+    /// # Errors
+    /// As [`ZarrMatrix::open`].
+    pub fn open_zarr(place: &Place) -> Result<Self, InputError> {
+        ZarrMatrix::open(place).map(|matrix| Self::Zarr(Arc::new(matrix)))
     }
 
     /// Opens a `.npy` file.
@@ -134,38 +160,39 @@ impl MatrixSource {
         match self {
             Self::Random(matrix) => (matrix.m(), matrix.n()),
             Self::Npy(matrix) => (matrix.rows(), matrix.cols()),
+            Self::Zarr(matrix) => matrix.layout().shape(),
             Self::Eye { m, n } => (*m, *n),
         }
     }
 
-    /// The file behind the input, if there is one.
-    pub fn path(&self) -> Option<&Path> {
+    /// Where the input lies, if it is not computed.
+    pub fn place(&self) -> Option<Place> {
         match self {
-            Self::Npy(matrix) => Some(matrix.path()),
+            Self::Npy(matrix) => Some(Place::Folder(matrix.path().to_owned())),
+            Self::Zarr(matrix) => Some(matrix.place().clone()),
             Self::Random(_) | Self::Eye { .. } => None,
         }
     }
 
-    /// Checks every entry once: NaN and infinity have no factorization.
+    /// Whether only processes of this machine can read it.
+    pub fn is_local(&self) -> bool {
+        matches!(self.place(), Some(Place::Folder(_)))
+    }
+
+    /// Checks every entry of a file once: NaN and infinity have no factorization. Those of a Zarr
+    /// array are checked when they are read for the run, since reading may cost.
     ///
     /// # Errors
     /// The first such entry in the order of the file, or a file that cannot be read.
     pub fn validate(&self) -> Result<(), InputError> {
         match self {
             Self::Npy(matrix) => matrix.scan_finite(),
-            Self::Random(_) | Self::Eye { .. } => Ok(()),
+            Self::Random(_) | Self::Zarr(_) | Self::Eye { .. } => Ok(()),
         }
     }
 
-    /// Bytes that are read from a file for a block of `rows` x `cols`; 0 where entries are computed.
-    pub fn read_bytes(&self, rows: usize, cols: usize) -> u64 {
-        match self {
-            Self::Npy(matrix) => matrix.stored_bytes(rows as u64 * cols as u64),
-            Self::Random(_) | Self::Eye { .. } => 0,
-        }
-    }
-
-    /// Writes the `rows` x `cols` block whose first entry is (`row0`, `col0`) into `out`, column-major.
+    /// Writes the `rows` x `cols` block whose first entry is (`row0`, `col0`) into `out`, column-major;
+    /// blocks.
     ///
     /// # Errors
     /// The file changed or cannot be read.
@@ -183,6 +210,10 @@ impl MatrixSource {
         match self {
             Self::Random(matrix) => matrix.fill(row0, col0, rows, cols, out),
             Self::Npy(matrix) => matrix.read_tile(row0, col0, rows, cols, out)?,
+            Self::Zarr(matrix) => {
+                let tile = matrix.read_waiting((row0, col0), rows, cols)?;
+                out.copy_from_slice(tile.as_f64());
+            }
             Self::Eye { m, n } => {
                 assert_inside((*m, *n), row0, col0, rows, cols, out.len());
                 out.fill(0.0);
@@ -195,6 +226,34 @@ impl MatrixSource {
             }
         }
         Ok(())
+    }
+
+    /// Reads the same block into a buffer of its own, and says what moved for it.
+    pub(crate) async fn tile(
+        &self,
+        row0: u64,
+        col0: u64,
+        rows: usize,
+        cols: usize,
+    ) -> Result<(BlockBuf, Moved), InputError> {
+        if let Self::Zarr(matrix) = self {
+            return matrix.read(row0, col0, rows, cols).await;
+        }
+        let source = self.clone();
+        let read = move || {
+            let mut tile = BlockBuf::with_len(rows * cols * 8);
+            source.read_tile(row0, col0, rows, cols, tile.as_f64_mut())?;
+            let entries = rows as u64 * cols as u64;
+            let moved = match &source {
+                Self::Npy(matrix) => Moved::once(matrix.stored_bytes(entries)),
+                _ => Moved::once(entries * 8),
+            };
+            Ok((tile, moved))
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(read) => read,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     /// Describes the input for another process of this machine.
@@ -223,6 +282,10 @@ impl MatrixSource {
                     stamp: stamp(matrix),
                 }
             }
+            Self::Zarr(matrix) => SourceSpec::Zarr {
+                array: ZarrSpec::new(&absolute(matrix.place().clone()), &matrix.layout()),
+                stamp: matrix.stamp(),
+            },
             Self::Eye { m, n } => SourceSpec::Eye { m: *m, n: *n },
         })
     }
@@ -233,6 +296,7 @@ impl std::fmt::Display for MatrixSource {
         match self {
             Self::Random(matrix) => matrix.fmt(f),
             Self::Npy(matrix) => ShownPath::new(matrix.path()).fmt(f),
+            Self::Zarr(matrix) => matrix.place().fmt(f),
             Self::Eye { m, n } => write!(f, "eye:{m}x{n}"),
         }
     }
@@ -243,10 +307,11 @@ impl SourceSpec {
     pub fn shape(&self) -> (u64, u64) {
         match self {
             Self::Random { m, n, .. } | Self::Npy { m, n, .. } | Self::Eye { m, n } => (*m, *n),
+            Self::Zarr { array, .. } => (array.m, array.n),
         }
     }
 
-    /// Opens the same input.
+    /// Opens the same input; a Zarr array is opened by its first reader.
     ///
     /// # Errors
     /// The file is not what it was when the run began, or a size that came over the wire is refused.
@@ -256,6 +321,14 @@ impl SourceSpec {
                 RandomMatrix::new(*m, *n, *seed).map(MatrixSource::Random)
             }
             Self::Eye { m, n } => MatrixSource::eye(*m, *n),
+            Self::Zarr { array, stamp } => {
+                let (place, layout) = array.check().map_err(|reason| InputError::Spec {
+                    text: array.place.escape_default().to_string(),
+                    reason,
+                })?;
+                let matrix = ZarrMatrix::known(place, layout, *stamp);
+                Ok(MatrixSource::Zarr(Arc::new(matrix)))
+            }
             Self::Npy {
                 path,
                 m,

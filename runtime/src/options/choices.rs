@@ -259,6 +259,16 @@ words! {
     All = "all",
 }
 
+impl EngineKind {
+    /// Whether workers run where this machine's files are not.
+    pub fn is_remote(self) -> bool {
+        match self {
+            Self::Threads | Self::Processes => false,
+            Self::Remote => true,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

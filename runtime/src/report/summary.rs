@@ -1,9 +1,9 @@
 //! The text that a person reads at the end of a run.
 
 use std::fmt::{self, Write};
-use std::path::PathBuf;
 
 use super::{PhaseStats, Report};
+use crate::matrix::ResultPlace;
 use crate::options::ByteSize;
 
 /// A ratio below this is a sound factorization; LAPACK's own tests use the same bound.
@@ -18,7 +18,7 @@ pub struct Summary {
 }
 
 /// Puts a report into words. `files` are the results by name, such as ("Q", "q.npy").
-pub fn summarize(report: &Report, files: &[(&'static str, PathBuf)]) -> Summary {
+pub fn summarize(report: &Report, files: &[(&'static str, ResultPlace)]) -> Summary {
     let mut lines = vec![
         ("matrix", matrix(report)),
         ("plan", plan(report)),
@@ -49,8 +49,8 @@ pub fn summarize(report: &Report, files: &[(&'static str, PathBuf)]) -> Summary 
     if let (Some(residual), Some(orthogonality)) = (report.residual, report.orthogonality) {
         lines.push(("checked", checked(residual, orthogonality)));
     }
-    for (name, path) in files {
-        lines.push((name, format!("written to {}", path.display())));
+    for (name, place) in files {
+        lines.push((name, format!("written to {place}")));
     }
     Summary {
         title: format!("{} of {}", report.command, report.plan.input),

@@ -54,7 +54,7 @@ const REFUSED: &[(&str, &str)] = &[
     // inputs
     (
         "qr none.npy",
-        "none.npy: no such file; expected a .npy file or random:MxN[:seed]",
+        "none.npy: no such file; expected a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]",
     ),
     (
         "qr folder.npy",
@@ -110,15 +110,15 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "qr spd:5",
-        "input `spd:5`: spd:N[:seed] inputs are not in this version; expected a .npy file or random:MxN[:seed]",
+        "input `spd:5`: spd:N[:seed] inputs are not in this version; expected a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]",
     ),
     (
         "qr a.zarr",
-        "input `a.zarr`: Zarr inputs are not in this version; expected a .npy file or random:MxN[:seed]",
+        "a.zarr: expected a Zarr v3 array, found a file",
     ),
     (
-        "qr s3://bucket/a",
-        "input `s3://bucket/a`: s3:// inputs are not in this version; expected a .npy file or random:MxN[:seed]",
+        "qr s3://bucket/a.npy",
+        "input `s3://bucket/a.npy`: a .npy file is read from this machine's disk alone; on S3 expected a Zarr array",
     ),
     // options
     ("qr good.npy --block 0", "--block is 0; expected 1 to 16384"),
@@ -254,11 +254,19 @@ const REFUSED: &[(&str, &str)] = &[
     // outputs, found before the work
     (
         "qr good.npy --q q.txt",
-        "output q.txt: expected a name that ends in .npy",
+        "output q.txt: expected a name that ends in .npy or .zarr",
     ),
     (
-        "qr good.npy --q q.zarr",
-        "output q.zarr: Zarr results are not in this version; name a .npy file",
+        "qr good.npy --q a.zarr",
+        "output a.zarr: is a file; a Zarr array is a folder",
+    ),
+    (
+        "qr good.npy --q s3://bucket/q.npy",
+        "output s3://bucket/q.npy: a .npy file is written to this machine's disk alone; on S3 name a .zarr array",
+    ),
+    (
+        "qr good.npy --q x.zarr --r ./x.zarr",
+        "--q and --r are both ./x.zarr; name two files",
     ),
     (
         "qr good.npy --q folder.npy",
@@ -360,7 +368,7 @@ fn options_come_from_the_environment_too() {
         (
             "PEERWREN_Q",
             "q.txt",
-            "output q.txt: expected a name that ends in .npy",
+            "output q.txt: expected a name that ends in .npy or .zarr",
         ),
         (
             "PEERWREN_EXCHANGE",

@@ -8,3 +8,4 @@ mod remote;
 mod report;
 mod schema;
 mod tools;
+mod zarr;

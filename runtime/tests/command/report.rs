@@ -1,8 +1,8 @@
 //! The report's form: a contract that other tools read.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
+use peerwren::matrix::ResultPlace;
 use peerwren::report::{
     ByteCounts, CostEstimate, PhaseStats, PlanRecord, Report, RequestCounts, SCHEMA,
     SCHEMA_VERSION, WorkerStats, summarize,
@@ -206,7 +206,10 @@ fn a_report_is_written_whole_or_not_at_all() {
 fn a_summary_reads_well() {
     let text = summarize(
         &sample(),
-        &[("Q", PathBuf::from("q.npy")), ("R", PathBuf::from("r.npy"))],
+        &[
+            ("Q", ResultPlace::Npy("q.npy".into())),
+            ("R", ResultPlace::Npy("r.npy".into())),
+        ],
     )
     .to_string();
     let expected = "\

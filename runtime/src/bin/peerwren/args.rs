@@ -150,7 +150,8 @@ impl LogLevel {
 
 #[derive(Debug, Args)]
 pub(crate) struct QrArgs {
-    /// A .npy file, or random:MxN[:seed] for a matrix that is computed (uniform in [-1, 1))
+    /// A .npy file, a Zarr v3 array (a folder or s3://bucket/key), or random:MxN[:seed] for a matrix
+    /// that is computed (uniform in [-1, 1))
     pub(crate) input: String,
     #[command(flatten)]
     pub(crate) results: QrResults,
@@ -161,11 +162,11 @@ pub(crate) struct QrArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Results")]
 pub(crate) struct QrResults {
-    /// Writes Q (M x K, K = min(M, N))
-    #[arg(long, value_name = "FILE.npy", env = "PEERWREN_Q", hide_env = true)]
+    /// Writes Q (M x K, K = min(M, N)): a .npy file, or a .zarr array in a folder or on s3://
+    #[arg(long, value_name = "RESULT", env = "PEERWREN_Q", hide_env = true)]
     pub(crate) q: Option<PathBuf>,
-    /// Writes R (K x N, zero below the diagonal)
-    #[arg(long, value_name = "FILE.npy", env = "PEERWREN_R", hide_env = true)]
+    /// Writes R (K x N, zero below the diagonal), likewise; an old array is removed when the run starts
+    #[arg(long, value_name = "RESULT", env = "PEERWREN_R", hide_env = true)]
     pub(crate) r: Option<PathBuf>,
     /// Measures |A - QR| and |I - Q'Q| as LAPACK's tests do: below 30 is sound
     #[arg(long, env = "PEERWREN_CHECK", hide_env = true, value_parser = FalseyValueParser::new())]

@@ -1,11 +1,11 @@
 //! `peerwren qr`: checks everything that can be checked, then runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use peerwren::RunError;
 use peerwren::linalg::{QrOutcome, QrRequest, qr};
-use peerwren::matrix::{MatrixSource, check_writable, same_file};
+use peerwren::matrix::{MatrixSource, Place, ResultPlace, overlap};
 use peerwren::options::{MachineFacts, RunOptions};
 use peerwren::report::{ProgressBar, Report, summarize};
 
@@ -65,46 +65,50 @@ fn check(arguments: &QrArgs, options: &RunOptions) -> Result<QrRequest, Failure>
     let options = options
         .resolve(m, n, &MachineFacts::read())
         .map_err(Failure::usage)?;
+    let place = |name: &Option<PathBuf>| name.as_deref().map(ResultPlace::parse).transpose();
     let results = &arguments.results;
-    check_files(arguments, source.path())?;
+    let q = place(&results.q).map_err(Failure::usage)?;
+    let r = place(&results.r).map_err(Failure::usage)?;
+    let report = arguments.run.report.as_deref();
+    check_places(source.place(), q.as_ref(), r.as_ref(), report)?;
     Ok(QrRequest {
         source,
         options,
-        q: results.q.clone(),
-        r: results.r.clone(),
+        q,
+        r,
         check: results.check,
         interrupt: interrupt::on_signals()?,
     })
 }
 
-/// Every file of the run can be written, and no two are one.
-fn check_files(arguments: &QrArgs, input: Option<&Path>) -> Result<(), Failure> {
-    let (q, r, report) = (
-        &arguments.results.q,
-        &arguments.results.r,
-        &arguments.run.report,
-    );
-    let input: Vec<_> = input.into_iter().collect();
-    for path in [q, r].into_iter().flatten() {
-        check_writable(path, &input).map_err(Failure::usage)?;
+/// Every result of the run can be written, and no two are one.
+fn check_places(
+    input: Option<Place>,
+    q: Option<&ResultPlace>,
+    r: Option<&ResultPlace>,
+    report: Option<&Path>,
+) -> Result<(), Failure> {
+    for result in [q, r].into_iter().flatten() {
+        result
+            .check_writable(input.as_ref())
+            .map_err(Failure::usage)?;
     }
     if let Some(path) = report {
         Report::check_writable(path).map_err(Failure::usage)?;
     }
     let named = [
-        ("the input", input.first().copied()),
-        ("--q", q.as_deref()),
-        ("--r", r.as_deref()),
-        ("--report", report.as_deref()),
+        ("the input", input),
+        ("--q", q.map(ResultPlace::place)),
+        ("--r", r.map(ResultPlace::place)),
+        ("--report", report.map(|path| Place::Folder(path.into()))),
     ];
-    for (place, (one, path)) in named.iter().enumerate() {
-        for (other, second) in &named[place + 1..] {
-            if let (Some(path), Some(second)) = (path, second)
-                && same_file(path, second)
+    for (number, (one, place)) in named.iter().enumerate() {
+        for (other, second) in &named[number + 1..] {
+            if let (Some(place), Some(second)) = (place, second)
+                && overlap(place, second)
             {
-                let path = second.display();
                 return Err(Failure::usage(format!(
-                    "{one} and {other} are both {path}; name two files"
+                    "{one} and {other} are both {second}; name two files"
                 )));
             }
         }

@@ -16,6 +16,7 @@ use crate::machine::fleet::FRUITLESS_LOSSES_A_SLOT_MAX;
 use crate::machine::scheduler::{Input, Scheduler};
 use crate::machine::worker::{self, Action, Origin, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
+use crate::matrix::Moved;
 use crate::options::{Durability, Exchange, Policy};
 use crate::plan::{Plan, TaskId};
 
@@ -291,7 +292,7 @@ fn a_leaver_gives_back_what_it_has_not_begun() {
     let back = |lease| Action::Send(given_back(lease));
     assert_eq!(all(&mut worker), [Action::Send(leaving(3_000)), back(1)]);
     // What comes is kept for others, what is given is given back, and being told twice is once.
-    worker.handle_input(NOW, worker::Input::Fetched(copy, Ok(())));
+    worker.handle_input(NOW, worker::Input::Fetched(copy, Ok(Moved::once(8))));
     worker.handle_input(NOW, assign(2, vec![hint(block)]));
     worker.handle_input(NOW, worker::Input::Leave(Duration::from_secs(3)));
     assert_eq!(all(&mut worker), [back(2)]);
@@ -327,7 +328,10 @@ fn what_was_taken_is_spilled_before_it_leaves() {
         "{said:?}"
     );
     let copy = |key: BlockKey| Copy { key, private: None };
-    worker.handle_input(NOW, worker::Input::Fetched(copy(outputs[0]), Ok(())));
+    worker.handle_input(
+        NOW,
+        worker::Input::Fetched(copy(outputs[0]), Ok(Moved::once(8))),
+    );
     let said = all(&mut worker);
     assert!(
         said.iter().any(|action| matches!(action, Action::Send(FromWorker::Taken { keys, .. }) if keys == &outputs[..1])),
@@ -368,7 +372,7 @@ fn how_early_a_worker_leaves_follows_from_what_it_keeps() {
                     key: *key,
                     private: None,
                 };
-                worker.handle_input(at, worker::Input::Fetched(copy, Ok(())));
+                worker.handle_input(at, worker::Input::Fetched(copy, Ok(Moved::once(bytes))));
             }
         }
         let left = (0..life).find(|&s| {

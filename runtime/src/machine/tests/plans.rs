@@ -1,14 +1,13 @@
 //! Small plans: those of `linalg`, and one whose results are read by later tasks.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use peerwren_kernels::op::KernelSet;
 
 use crate::linalg::{QrRequest, plan_qr};
-use crate::matrix::{MatrixSource, SourceSpec};
+use crate::matrix::{MatrixSource, ResultPlace, SourceSpec};
 use crate::options::{EngineKind, MachineFacts, RunOptions, StoreChoice};
-use crate::plan::{InputFrom, PhaseSpec, Plan, PlanSpec};
+use crate::plan::{InputFrom, Kept, PhaseSpec, Plan, PlanSpec};
 
 /// Side of a tile; tiles below it in size are there where a matrix does not divide by it.
 const NB: u64 = 4;
@@ -49,8 +48,8 @@ pub(super) fn qr_spec(
     let request = QrRequest {
         source: MatrixSource::parse(&format!("random:{m}x{n}")).expect("a matrix"),
         options: options.resolve(m, n, &facts).expect("options"),
-        q: all.then(|| PathBuf::from("q.npy")),
-        r: Some(PathBuf::from("r.npy")),
+        q: all.then(|| ResultPlace::Npy("q.npy".into())),
+        r: Some(ResultPlace::Npy("r.npy".into())),
         check: all,
         interrupt: crate::Interrupt::default(),
     };
@@ -91,7 +90,10 @@ for k in 0..K {
             .map(|(name, value)| (name.to_owned(), int(value)))
             .to_vec(),
         inputs: vec![("A".to_owned(), InputFrom::Matrix(a, NB as u32))],
-        results: vec!["X".to_owned()],
+        results: vec![Kept {
+            output: "X".to_owned(),
+            array: None,
+        }],
     };
     plan(PlanSpec {
         run: 7,

@@ -15,6 +15,7 @@ use crate::machine::policy::{self, BYTE_PRICE, Candidate};
 use crate::machine::scheduler::{self, Scheduler, Settings};
 use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
+use crate::matrix::Moved;
 use crate::options::{Durability, Exchange, Policy};
 use crate::plan::{Plan, TaskId};
 
@@ -182,7 +183,7 @@ fn a_result_is_put_again_when_its_task_runs_again_or_its_maker_is_lost() {
     let (mut worker, block) = one_reader(Exchange::Peer, &[4], false);
     worker.poll_action();
     let copy = shared(block);
-    worker.handle_input(NOW, Input::Fetched(copy, Ok(())));
+    worker.handle_input(NOW, Input::Fetched(copy, Ok(Moved::once(8))));
     assert!(matches!(
         worker.poll_action(),
         Some(Action::Compute(LeaseId(1), _))
@@ -191,7 +192,7 @@ fn a_result_is_put_again_when_its_task_runs_again_or_its_maker_is_lost() {
         worker.handle_input(NOW, Input::Store(vec![block]));
         assert_eq!(worker.poll_action(), Some(Action::Store(copy)));
         assert_eq!(worker.poll_action(), None, "one put at a time");
-        worker.handle_input(NOW, Input::Stored(copy, Ok(())));
+        worker.handle_input(NOW, Input::Stored(copy, Ok(Moved::once(8))));
         let said = worker.poll_action();
         let Some(Action::Send(FromWorker::Durable { keys, .. })) = said else {
             panic!("{said:?}")
@@ -218,9 +219,9 @@ fn a_preload_ends_where_memory_does() {
         assert_eq!(worker.poll_action(), Some(fetch));
     }
     assert_eq!(worker.poll_action(), None);
-    worker.handle_input(NOW, Input::Fetched(shared(keys[1]), Ok(())));
+    worker.handle_input(NOW, Input::Fetched(shared(keys[1]), Ok(Moved::once(8))));
     assert_eq!(worker.poll_action(), None);
-    worker.handle_input(NOW, Input::Fetched(shared(keys[0]), Ok(())));
+    worker.handle_input(NOW, Input::Fetched(shared(keys[0]), Ok(Moved::once(8))));
     let said = worker.poll_action();
     let Some(Action::Send(FromWorker::Preloaded { keys: came, .. })) = said else {
         panic!("{said:?}")

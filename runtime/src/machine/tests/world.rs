@@ -15,6 +15,7 @@ use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
 use crate::machine::worker::{self, FetchFailure, Origin, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
+use crate::matrix::Moved;
 use crate::plan::TaskId;
 
 /// Nanoseconds in a microsecond, the unit of costs.
@@ -238,13 +239,18 @@ impl<'a> World<'a> {
             },
             Event::Fetched(id, copy, origin, expected) => {
                 let result = self.fetched(id, copy, origin, expected);
+                let moved = Moved::once(self.truth.plan.bytes(&copy.key));
+                let result = result.map(|()| moved);
                 (id, worker::Input::Fetched(copy, result))
             }
             Event::Computed(id, lease, task, nanos) => match self.computed(id, lease, &task) {
                 Some(made) => (id, worker::Input::Computed(lease, Ok(made), nanos)),
                 None => return,
             },
-            Event::Stored(id, copy) => (id, worker::Input::Stored(copy, Ok(()))),
+            Event::Stored(id, copy) => {
+                let moved = Moved::once(self.truth.plan.bytes(&copy.key));
+                (id, worker::Input::Stored(copy, Ok(moved)))
+            }
             Event::Leave(id) => {
                 let left = Duration::from_micros(self.setup.faults.notice_us);
                 (id, worker::Input::Leave(left))

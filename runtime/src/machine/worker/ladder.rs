@@ -8,6 +8,7 @@ use super::super::cache::Copy;
 use super::super::{LeaseId, Timestamp};
 use super::{Action, FetchFailure, Origin, Worker};
 use crate::control::{FromWorker, InputHint, Missed};
+use crate::matrix::Moved;
 use crate::options::Exchange;
 
 /// A copy that is waited for.
@@ -27,7 +28,7 @@ pub(super) struct Ladder {
 
 impl Worker {
     /// A fetch ended: the copy is here, or the next rung is tried, or those who wait give up.
-    pub(super) fn fetched(&mut self, copy: Copy, result: Result<(), FetchFailure>) {
+    pub(super) fn fetched(&mut self, copy: Copy, result: Result<Moved, FetchFailure>) {
         self.fetching -= 1;
         let Some(mut ladder) = self.ladders.remove(&copy) else {
             // The block was made here in the meantime; perhaps it has left again.
@@ -38,11 +39,10 @@ impl Worker {
         };
         let origin = ladder.at.take();
         match result {
-            Ok(()) => {
-                let bytes = self.cache.get(&copy).map_or(0, |held| held.bytes);
-                self.count_fetch(&copy.key, origin, bytes);
+            Ok(moved) => {
+                self.count_fetch(&copy.key, origin, moved);
                 if origin != Some(Origin::Source) {
-                    self.pace.fetched(bytes, self.now.since(ladder.since));
+                    self.pace.fetched(moved.bytes, self.now.since(ladder.since));
                 }
                 if let Some(held) = self.cache.get_mut(&copy) {
                     held.spare = true;
@@ -99,18 +99,18 @@ impl Worker {
         }
     }
 
-    fn count_fetch(&mut self, key: &BlockKey, origin: Option<Origin>, bytes: u64) {
+    fn count_fetch(&mut self, key: &BlockKey, origin: Option<Origin>, moved: Moved) {
         match origin {
             Some(Origin::Peer(_)) => {
-                self.tally.peer += bytes;
-                self.tally.peer_get += 1;
+                self.tally.peer += moved.bytes;
+                self.tally.peer_get += moved.requests;
             }
             Some(Origin::Source) if !self.plan.is_input(key) => {}
             Some(origin) => {
-                self.tally.store_read += bytes;
-                self.tally.store_get += 1;
+                self.tally.store_read += moved.bytes;
+                self.tally.store_get += moved.requests;
                 if origin == Origin::Source {
-                    self.tally.inputs_read += bytes;
+                    self.tally.inputs_read += moved.bytes;
                 }
             }
             None => {}

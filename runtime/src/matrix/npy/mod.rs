@@ -9,7 +9,9 @@ mod write;
 
 pub use header::{Element, ElementKind, Order};
 pub use read::NpyMatrix;
-pub use write::{NpyWriter, check_writable, same_file};
+pub(in crate::matrix) use read::first_not_finite;
+pub use write::{NpyWriter, check_writable};
+pub(in crate::matrix) use write::{cannot_create, create_beside};
 
 /// Checks that a block lies in a matrix of `shape` and that its buffer fits.
 ///

@@ -365,7 +365,8 @@ fn check_shape(shape: &[u64]) -> Result<(u64, u64), (&'static str, String)> {
     }
 }
 
-fn first_not_finite(values: &[f64]) -> Option<usize> {
+/// The place of the first entry that is NaN or infinite.
+pub(in crate::matrix) fn first_not_finite(values: &[f64]) -> Option<usize> {
     // Two passes: the first has no early exit, so that it runs at the speed of memory.
     let all = values.iter().fold(true, |all, v| all & v.is_finite());
     if all {

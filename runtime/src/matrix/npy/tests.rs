@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use crate::matrix::{InputError, MatrixSource, NpyMatrix, NpyWriter, OutputError, check_writable};
+use crate::matrix::{
+    InputError, MatrixSource, NpyMatrix, NpyWriter, OutputError, Place, ResultPlace,
+};
 
 /// A folder that goes away with the test.
 struct Folder(PathBuf);
@@ -273,7 +275,7 @@ fn bad_files_are_refused_in_one_line() {
     assert_eq!(
         NpyMatrix::open(&missing).unwrap_err().to_string(),
         format!(
-            "{}/mis\\nsing: no such file; expected a .npy file or random:MxN[:seed]",
+            "{}/mis\\nsing: no such file; expected a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]",
             folder.0.display()
         )
     );
@@ -353,7 +355,8 @@ fn the_identity_has_ones_on_its_diagonal() {
 
 #[test]
 fn inputs_of_later_versions_are_named_as_such() {
-    let forms = "expected a .npy file or random:MxN[:seed]";
+    let forms =
+        "expected a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]";
     let table = [
         (
             "spd:5",
@@ -361,11 +364,13 @@ fn inputs_of_later_versions_are_named_as_such() {
         ),
         (
             "s3://b/k",
-            format!("input `s3://b/k`: s3:// inputs are not in this version; {forms}"),
+            "input `s3://b/k`: \"s3://b/k\": a bucket's name has 3 to 63 of a-z, 0-9, `-` and `.`; \
+             expected a folder or s3://bucket/prefix"
+                .to_owned(),
         ),
         (
             "a.zarr",
-            format!("input `a.zarr`: Zarr inputs are not in this version; {forms}"),
+            format!("a.zarr: no such file; {forms}"),
         ),
         ("", format!("input ``: {forms}")),
     ];
@@ -386,12 +391,9 @@ fn outputs_are_checked_before_the_work() {
         (at("r.npy"), None),
         (
             at("r.txt"),
-            Some("expected a name that ends in .npy".to_owned()),
+            Some("expected a name that ends in .npy or .zarr".to_owned()),
         ),
-        (
-            at("r.zarr"),
-            Some("Zarr results are not in this version; name a .npy file".to_owned()),
-        ),
+        (at("r.zarr"), None),
         (
             at("none/r.npy"),
             Some(format!("its folder {root}/none does not exist")),
@@ -418,7 +420,11 @@ fn outputs_are_checked_before_the_work() {
         ),
     ];
     for (path, reason) in table {
-        let came = check_writable(&path, &[&input]).err().map(|error| {
+        let checked = ResultPlace::parse(&path).and_then(|result| {
+            let input = Place::Folder(input.clone());
+            result.check_writable(Some(&input))
+        });
+        let came = checked.err().map(|error| {
             assert!(error.is_usage());
             error.to_string()
         });

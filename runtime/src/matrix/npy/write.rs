@@ -149,45 +149,25 @@ impl NpyWriter {
     }
 }
 
-/// Checks, before any work, that a result can be written to `path` and would replace no input.
+/// Checks, before any work, that a result can be written to `path`.
 ///
 /// # Errors
-/// The name does not end in `.npy`; its folder is missing or cannot be written; the path is a folder,
-/// a device, or one of `inputs`.
-pub fn check_writable(path: &Path, inputs: &[&Path]) -> Result<(), OutputError> {
+/// The name does not end in `.npy`; its folder is missing or cannot be written; the path is a folder
+/// or a device.
+pub fn check_writable(path: &Path) -> Result<(), OutputError> {
     let refused = |reason: String| OutputError::Refused {
         path: ShownPath::new(path),
         reason,
     };
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("npy") => {}
-        Some("zarr") => {
-            return Err(refused(
-                "Zarr results are not in this version; name a .npy file".into(),
-            ));
-        }
         _ => return Err(refused("expected a name that ends in .npy".into())),
     }
     let target = resolve_target(path)?;
-    for input in inputs {
-        if fs::canonicalize(input).is_ok_and(|input| input == target) {
-            return Err(refused(
-                "is also an input; inputs are never overwritten".into(),
-            ));
-        }
-    }
     // Trying is the only check that knows every file system, mount and permission.
     create_beside(&target)
         .map(drop)
         .map_err(|error| cannot_create(path, error))
-}
-
-/// Whether two paths name one file, which may not exist yet.
-pub fn same_file(one: &Path, other: &Path) -> bool {
-    match (resolve_target(one), resolve_target(other)) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
 }
 
 /// The file that `path` stands for: links are followed, so that a result replaces a link's target.
@@ -215,7 +195,7 @@ fn resolve_target(path: &Path) -> Result<PathBuf, OutputError> {
 
 /// A name that is removed again unless it was kept.
 #[derive(Debug)]
-struct TemporaryName {
+pub(in crate::matrix) struct TemporaryName {
     path: PathBuf,
     kept: bool,
 }
@@ -229,7 +209,7 @@ impl Drop for TemporaryName {
 }
 
 /// Creates a file of its own in the target's folder: renaming it is then one step.
-fn create_beside(target: &Path) -> io::Result<(File, TemporaryName)> {
+pub(in crate::matrix) fn create_beside(target: &Path) -> io::Result<(File, TemporaryName)> {
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     // A short name of its own: the target's may already be as long as the file system allows.
     let name = format!(".peerwren-{}-{serial}.tmp", std::process::id());
@@ -241,7 +221,8 @@ fn create_beside(target: &Path) -> io::Result<(File, TemporaryName)> {
     Ok((file, TemporaryName { path, kept: false }))
 }
 
-fn cannot_create(path: &Path, error: io::Error) -> OutputError {
+/// Says why there can be no file by that name.
+pub(in crate::matrix) fn cannot_create(path: &Path, error: io::Error) -> OutputError {
     let folder = ShownPath::new(parent_of(path));
     let reason = match error.kind() {
         io::ErrorKind::NotFound => format!("its folder {folder} does not exist"),

@@ -1,0 +1,154 @@
+//! An array as an input: found before the run, opened again by each process that reads it.
+
+use std::future::Future;
+use std::path::Path;
+
+use peerwren_transports::block::BlockBuf;
+use peerwren_transports::store::Place;
+use tokio::sync::OnceCell;
+
+use super::array::ZarrArray;
+use super::metadata::Layout;
+use crate::matrix::Moved;
+use crate::matrix::error::{InputError, ShownPath};
+use crate::matrix::npy::first_not_finite;
+
+/// Threads that read files for a caller that waits: it asks for one after the other.
+const WAIT_THREADS: usize = 2;
+
+/// A Zarr array that is read by tiles, from any thread.
+#[derive(Debug)]
+pub struct ZarrMatrix {
+    place: Place,
+    layout: Layout,
+    stamp: [u8; 32],
+    /// Opened by the first who reads, in the runtime that reads.
+    array: OnceCell<ZarrArray>,
+}
+
+impl ZarrMatrix {
+    /// Finds an array and reads its metadata; blocks.
+    ///
+    /// # Errors
+    /// There is none, it is laid out otherwise than this version reads, or it cannot be read.
+    pub fn open(place: &Place) -> Result<Self, InputError> {
+        if let Place::Folder(folder) = place
+            && folder.to_str().is_none()
+        {
+            return Err(InputError::Spec {
+                text: folder.display().to_string(),
+                reason: "expected a path that is valid UTF-8".to_owned(),
+            });
+        }
+        let (array, stamp) = wait(ZarrArray::open(place))?;
+        Ok(Self::known(place.clone(), array.layout(), stamp))
+    }
+
+    /// An array that was found before.
+    pub(in crate::matrix) fn known(place: Place, layout: Layout, stamp: [u8; 32]) -> Self {
+        Self {
+            place,
+            layout,
+            stamp,
+            array: OnceCell::new(),
+        }
+    }
+
+    /// Where the array lies.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Sizes of the array and of its chunks.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Tells one `zarr.json` from another.
+    pub(in crate::matrix) fn stamp(&self) -> [u8; 32] {
+        self.stamp
+    }
+
+    /// Reads the `rows` x `cols` block whose first entry is (`row0`, `col0`), column-major. A block
+    /// that is a chunk reads one chunk; any other reads all chunks that it overlaps, whole, and
+    /// nothing is kept for the next.
+    ///
+    /// # Errors
+    /// The array is another one, cannot be read or is damaged, or an entry is NaN or infinite.
+    ///
+    /// # Panics
+    /// The block lies outside the matrix.
+    pub async fn read(
+        &self,
+        row0: u64,
+        col0: u64,
+        rows: usize,
+        cols: usize,
+    ) -> Result<(BlockBuf, Moved), InputError> {
+        let array = self.array.get_or_try_init(|| self.open_again()).await?;
+        self.read_from(array, (row0, col0), rows, cols).await
+    }
+
+    /// The same for callers outside of any runtime; blocks.
+    pub(in crate::matrix) fn read_waiting(
+        &self,
+        at: (u64, u64),
+        rows: usize,
+        cols: usize,
+    ) -> Result<BlockBuf, InputError> {
+        // Opened each time: a client does not outlive its runtime.
+        wait(async {
+            let array = self.open_again().await?;
+            let (tile, _) = self.read_from(&array, at, rows, cols).await?;
+            Ok(tile)
+        })
+    }
+
+    async fn read_from(
+        &self,
+        array: &ZarrArray,
+        (row0, col0): (u64, u64),
+        rows: usize,
+        cols: usize,
+    ) -> Result<(BlockBuf, Moved), InputError> {
+        let (tile, moved) = array.read_part((row0, col0), rows, cols).await?;
+        // Checked here and not before the run: that would move the matrix twice.
+        if let Some(k) = first_not_finite(tile.as_f64()) {
+            return Err(InputError::NotFinite {
+                path: ShownPath::new(Path::new(&self.place.to_string())),
+                row: row0 + (k % rows) as u64,
+                col: col0 + (k / rows) as u64,
+                value: tile.as_f64()[k],
+            });
+        }
+        Ok((tile, moved))
+    }
+
+    async fn open_again(&self) -> Result<ZarrArray, InputError> {
+        let (array, stamp) = ZarrArray::open(&self.place).await?;
+        if stamp != self.stamp {
+            return Err(InputError::Changed {
+                path: ShownPath::new(Path::new(&self.place.to_string())),
+            });
+        }
+        Ok(array)
+    }
+}
+
+/// Runs a future to its end on a thread of its own, so that any runtime of the caller's is left alone.
+pub(super) fn wait<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let runtime = || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all().max_blocking_threads(WAIT_THREADS);
+            runtime
+                .build()
+                .expect("a thread of this process can poll for events")
+        };
+        let thread = scope.spawn(move || runtime().block_on(future));
+        match thread.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}

@@ -1,0 +1,286 @@
+//! `zarr.json` and what it says: the sizes of an array and of its chunks. Knows one layout of bytes
+//! (that of the blocks: column by column, little-endian, with a checksum) and names what is different.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::matrix::random::check_size;
+
+/// Name of an array's metadata; written last, so that an array without it is not there.
+pub(super) const METADATA: &str = "zarr.json";
+/// Longest `zarr.json` that is read: a few kB are usual, attributes may be more.
+pub(super) const METADATA_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of a chunk: that of the largest block, 16,384 x 16,384 x 8 B + 4 B = 2 GiB.
+const CHUNK_BYTES_MAX: u64 = (16_384 * 16_384 * 8) + CHECKSUM_BYTES;
+/// Bytes of the CRC-32C behind each chunk.
+pub(super) const CHECKSUM_BYTES: u64 = 4;
+
+/// Sizes of an array and of its chunks, which begin at multiples of the chunk's size. A chunk at the
+/// edge is stored whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    rows: u64,
+    cols: u64,
+    chunk_rows: u32,
+    chunk_cols: u32,
+}
+
+/// What `zarr.json` says that this version does not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It describes no Zarr v3 array at all.
+    NotZarr(String),
+    /// An array in another layout.
+    Foreign {
+        expected: &'static str,
+        found: String,
+    },
+}
+
+impl Layout {
+    /// An array of `rows` x `cols` entries in chunks of `chunk_rows` x `chunk_cols`.
+    ///
+    /// # Errors
+    /// One of them is 0, or the array or a chunk is too large; says which.
+    pub fn new(rows: u64, cols: u64, chunk_rows: u32, chunk_cols: u32) -> Result<Self, String> {
+        check_size(rows, cols)?;
+        let words = u64::from(chunk_rows) * u64::from(chunk_cols);
+        if words == 0 {
+            return Err(format!("chunks of {chunk_rows} x {chunk_cols} are empty"));
+        }
+        if words > (CHUNK_BYTES_MAX - CHECKSUM_BYTES) / 8 {
+            return Err(format!(
+                "chunks of {chunk_rows} x {chunk_cols} have more than 2 GiB"
+            ));
+        }
+        Ok(Self {
+            rows,
+            cols,
+            chunk_rows,
+            chunk_cols,
+        })
+    }
+
+    /// An array in tiles of side `block`: no chunk is longer or wider than the array.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn tiled(rows: u64, cols: u64, block: u32) -> Result<Self, String> {
+        let side = |length: u64| u32::try_from(length).unwrap_or(u32::MAX).min(block);
+        Self::new(rows, cols, side(rows), side(cols))
+    }
+
+    /// Rows and columns of the array.
+    pub fn shape(&self) -> (u64, u64) {
+        (self.rows, self.cols)
+    }
+
+    /// Rows and columns of a chunk.
+    pub fn chunk(&self) -> (u32, u32) {
+        (self.chunk_rows, self.chunk_cols)
+    }
+
+    /// Bytes of every chunk, its checksum included.
+    pub fn chunk_bytes(&self) -> usize {
+        self.chunk_words() * 8 + CHECKSUM_BYTES as usize
+    }
+
+    /// Entries of every chunk.
+    pub(super) fn chunk_words(&self) -> usize {
+        self.chunk_rows as usize * self.chunk_cols as usize
+    }
+
+    /// The name of chunk (i, j).
+    pub(super) fn key(i: u64, j: u64) -> String {
+        format!("c/{i}/{j}")
+    }
+
+    /// The text of `zarr.json`, the same for the same layout.
+    pub(super) fn encode(&self) -> String {
+        let value = json!({
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": [self.rows, self.cols],
+            "data_type": "float64",
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": [self.chunk_rows, self.chunk_cols]},
+            },
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": 0.0,
+            "codecs": [
+                {"name": "transpose", "configuration": {"order": [1, 0]}},
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "crc32c"},
+            ],
+            "attributes": {},
+        });
+        format!("{value:#}\n")
+    }
+
+    /// Tells an array of this layout from others.
+    pub(super) fn stamp(&self) -> [u8; 32] {
+        stamp(self.encode().as_bytes())
+    }
+
+    /// Reads `zarr.json`.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unread> {
+        let value: Value = serde_json::from_slice(bytes)
+            .map_err(|error| Unread::NotZarr(format!("no JSON: {error}")))?;
+        match (&value["zarr_format"], &value["node_type"]) {
+            (Value::Number(three), Value::String(node))
+                if three.as_u64() == Some(3) && node == "array" => {}
+            (Value::Number(three), Value::String(node)) if three.as_u64() == Some(3) => {
+                return Err(Unread::NotZarr(format!("a Zarr {}", shown(node))));
+            }
+            (Value::Number(format), _) => {
+                return Err(Unread::NotZarr(format!("Zarr format {format}")));
+            }
+            _ => return Err(Unread::NotZarr("JSON without `zarr_format`".to_owned())),
+        }
+        let metadata: Metadata = serde_json::from_value(value)
+            .map_err(|error| Unread::NotZarr(format!("metadata that is wrong: {error}")))?;
+        metadata.layout()
+    }
+}
+
+/// Tells one `zarr.json` from another.
+pub(super) fn stamp(metadata: &[u8]) -> [u8; 32] {
+    *blake3::hash(metadata).as_bytes()
+}
+
+/// `zarr.json` of an array, as far as it is looked at.
+#[derive(Deserialize)]
+struct Metadata {
+    shape: Vec<u64>,
+    data_type: Value,
+    chunk_grid: Extension,
+    chunk_key_encoding: Extension,
+    fill_value: Value,
+    codecs: Vec<Extension>,
+    #[serde(default)]
+    storage_transformers: Vec<Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// A name with a configuration, or the name alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Extension {
+    Short(String),
+    Full {
+        name: String,
+        #[serde(default)]
+        configuration: Value,
+    },
+}
+
+/// Members that say nothing about where the entries are.
+const UNDERSTOOD: [&str; 4] = ["zarr_format", "node_type", "attributes", "dimension_names"];
+
+impl Metadata {
+    fn layout(&self) -> Result<Layout, Unread> {
+        let foreign = |expected, found: String| Err(Unread::Foreign { expected, found });
+        let &[rows, cols] = self.shape.as_slice() else {
+            return foreign("a 2-d array", format!("shape {}", json!(self.shape)));
+        };
+        if self.data_type != "float64" {
+            return foreign("data type float64", excerpt(&self.data_type));
+        }
+        if self.chunk_grid.name() != "regular" {
+            return foreign("a regular chunk grid", self.chunk_grid.to_string());
+        }
+        let chunk = &self.chunk_grid.configuration()["chunk_shape"];
+        let [chunk_rows, chunk_cols] = chunk.as_array().map_or(&[][..], Vec::as_slice) else {
+            return foreign("chunks of two sizes", excerpt(chunk));
+        };
+        let separator = &self.chunk_key_encoding.configuration()["separator"];
+        let by_slash = separator.is_null() || separator == "/";
+        if self.chunk_key_encoding.name() != "default" || !by_slash {
+            let found = self.chunk_key_encoding.to_string();
+            return foreign("chunk keys c/0/0 (default, separator `/`)", found);
+        }
+        // Not -0.0, nor a NaN, which is text.
+        if self.fill_value.as_f64().map(f64::to_bits) != Some(0) {
+            return foreign("fill value 0.0", excerpt(&self.fill_value));
+        }
+        if !self.has_our_codecs() {
+            let names: Vec<_> = self.codecs.iter().map(Extension::to_string).collect();
+            return foreign(
+                "codecs transpose [1, 0], bytes little, crc32c",
+                names.join(", "),
+            );
+        }
+        if let Some(transformer) = self.storage_transformers.first() {
+            return foreign("no storage transformers", excerpt(transformer));
+        }
+        let must_be_understood = |(name, value): &(&String, &Value)| {
+            !UNDERSTOOD.contains(&name.as_str()) && value["must_understand"] != Value::Bool(false)
+        };
+        if let Some((name, _)) = self.rest.iter().find(must_be_understood) {
+            return foreign("no extension", format!("`{}`", shown(name)));
+        }
+        let side = |value: &Value| value.as_u64().and_then(|side| u32::try_from(side).ok());
+        match (side(chunk_rows), side(chunk_cols)) {
+            (Some(chunk_rows), Some(chunk_cols)) => Layout::new(rows, cols, chunk_rows, chunk_cols)
+                .or_else(|reason| {
+                    foreign(
+                        "a matrix of at most 2^63 bytes in chunks of at most 2 GiB",
+                        reason,
+                    )
+                }),
+            _ => foreign("chunk sizes below 2^32", excerpt(chunk)),
+        }
+    }
+
+    fn has_our_codecs(&self) -> bool {
+        let [transpose, bytes, checksum] = self.codecs.as_slice() else {
+            return false;
+        };
+        transpose.name() == "transpose"
+            && transpose.configuration()["order"] == json!([1, 0])
+            && bytes.name() == "bytes"
+            && bytes.configuration()["endian"] == "little"
+            && checksum.name() == "crc32c"
+    }
+}
+
+impl Extension {
+    fn name(&self) -> &str {
+        match self {
+            Self::Short(name) | Self::Full { name, .. } => name,
+        }
+    }
+
+    fn configuration(&self) -> &Value {
+        match self {
+            Self::Short(_) => &Value::Null,
+            Self::Full { configuration, .. } => configuration,
+        }
+    }
+}
+
+impl std::fmt::Display for Extension {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&shown(self.name()))?;
+        match self.configuration() {
+            Value::Null => Ok(()),
+            configuration => write!(f, " {}", excerpt(configuration)),
+        }
+    }
+}
+
+/// A value on one line, cut where it is long.
+fn excerpt(value: &Value) -> String {
+    shown(&value.to_string())
+}
+
+fn shown(text: &str) -> String {
+    const LENGTH: usize = 80;
+    let mut cut: String = text.escape_debug().take(LENGTH).collect();
+    if text.escape_debug().nth(LENGTH).is_some() {
+        cut.push_str("..");
+    }
+    cut.replace("\\\"", "\"")
+}

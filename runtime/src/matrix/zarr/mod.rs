@@ -1,0 +1,67 @@
+//! Zarr v3 arrays of f64: inputs that are read by tiles, results that workers write tile by tile.
+//!
+//! One layout, that of blocks: two dimensions, a regular grid of chunks named `c/i/j`, codecs transpose
+//! (column by column), bytes (little-endian) and crc32c. A tile is a chunk, so that it moves once. An
+//! array whose `zarr.json` is not there does not open: it is written last. Reading arrays that other
+//! programs laid out otherwise is not in this version.
+
+mod array;
+mod chunk;
+mod input;
+mod metadata;
+mod result;
+mod upload;
+
+use peerwren_transports::store::{Place, PlaceError};
+use rkyv::{Archive, Deserialize, Serialize};
+
+pub use array::ZarrArray;
+pub use input::ZarrMatrix;
+pub use metadata::Layout;
+pub use result::check_writable;
+pub(crate) use upload::upload;
+
+/// Where an array lies and how it is laid out; plain data.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ZarrSpec {
+    /// The place, as text.
+    pub place: String,
+    /// Rows.
+    pub m: u64,
+    /// Columns.
+    pub n: u64,
+    /// Rows and columns of a chunk.
+    pub chunk: (u32, u32),
+}
+
+impl ZarrSpec {
+    /// Describes an array.
+    #[must_use]
+    pub fn new(place: &Place, layout: &Layout) -> Self {
+        let (m, n) = layout.shape();
+        Self {
+            place: place.to_string(),
+            m,
+            n,
+            chunk: layout.chunk(),
+        }
+    }
+
+    /// Checks what came over the wire.
+    ///
+    /// # Errors
+    /// No place, or sizes that no array has.
+    pub fn check(&self) -> Result<(Place, Layout), String> {
+        let place = self
+            .place
+            .parse()
+            .map_err(|error: PlaceError| error.to_string())?;
+        Ok((
+            place,
+            Layout::new(self.m, self.n, self.chunk.0, self.chunk.1)?,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

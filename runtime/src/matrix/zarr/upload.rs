@@ -1,0 +1,81 @@
+//! Tiles an input that only this machine has into an array that every worker reaches.
+
+use peerwren_kernels::tile::Shape;
+use peerwren_transports::store::Place;
+use tokio::task::JoinSet;
+
+use super::array::ZarrArray;
+use super::input::ZarrMatrix;
+use super::metadata::Layout;
+use crate::matrix::error::{InputError, OutputError, ShownPath};
+use crate::matrix::{MatrixSource, Moved, TileIndex, Tiling};
+
+/// Tiles on their way at a time: 4 x (tile + chunk) of 8 MiB = 64 MiB of the driver's.
+const TILES_MAX: usize = 4;
+
+/// Why an input is not where workers reach it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error(transparent)]
+    Read(#[from] InputError),
+    #[error(transparent)]
+    Write(#[from] OutputError),
+}
+
+/// Writes all of `source` to an array at `place` in chunks of side `block`; returns what reads it there,
+/// and what was written.
+///
+/// # Errors
+/// The source cannot be read or the place cannot be written.
+pub(crate) async fn upload(
+    source: &MatrixSource,
+    place: &Place,
+    block: u32,
+) -> Result<(MatrixSource, Moved), UploadError> {
+    let (m, n) = source.shape();
+    let refused = |reason: String| OutputError::Refused {
+        path: ShownPath::new(place.to_string().as_ref()),
+        reason,
+    };
+    let layout = Layout::tiled(m, n, block).map_err(refused)?;
+    let tiling = Tiling::new(m, n, block, block).map_err(|error| refused(error.to_string()))?;
+    let array = ZarrArray::create(place, layout).await?;
+    let (mut moved, mut under_way) = (Moved::default(), JoinSet::new());
+    for at in tiling.indices() {
+        if under_way.len() == TILES_MAX {
+            moved += one(&mut under_way).await?;
+        }
+        under_way.spawn(tile(source.clone(), array.clone(), tiling, at));
+    }
+    while !under_way.is_empty() {
+        moved += one(&mut under_way).await?;
+    }
+    array.finish().await?;
+    let stamp = layout.stamp();
+    let matrix = ZarrMatrix::known(place.clone(), layout, stamp);
+    Ok((MatrixSource::Zarr(matrix.into()), moved))
+}
+
+async fn tile(
+    source: MatrixSource,
+    array: ZarrArray,
+    tiling: Tiling,
+    at: TileIndex,
+) -> Result<Moved, UploadError> {
+    let rect = tiling.rect(at);
+    let (tile, _) = source
+        .tile(rect.row0, rect.col0, rect.rows, rect.cols)
+        .await?;
+    let shape = Shape::full(rect.rows as u32, rect.cols as u32);
+    let chunk = (at.i().into(), at.j().into());
+    Ok(array.write(chunk, shape, tile.freeze()).await?)
+}
+
+/// What one of the transfers moved; those still under way end with the set.
+async fn one(under_way: &mut JoinSet<Result<Moved, UploadError>>) -> Result<Moved, UploadError> {
+    match under_way.join_next().await {
+        None => Ok(Moved::default()),
+        Some(Ok(moved)) => moved,
+        Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
