@@ -14,7 +14,7 @@ pub struct UnknownChoice {
 }
 
 impl UnknownChoice {
-    fn expected(what: &str) -> Self {
+    pub(super) fn expected(what: &str) -> Self {
         Self {
             reason: format!("expected {what}"),
         }
@@ -240,16 +240,6 @@ words! {
     Random = "random",
 }
 
-words! {
-    /// Which blocks outlive the loss of a worker.
-    Durability, "outputs or all", later Some(("checkpoint", "durability by checkpoints")),
-    /// Results alone; what else is lost is computed again.
-    #[default]
-    Outputs = "outputs",
-    /// Every block is written to the store.
-    All = "all",
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,10 +312,6 @@ mod tests {
                 "a Lambda engine is not in this version; expected threads or processes",
             ),
             (
-                "checkpoint:60".parse::<Durability>().map(drop),
-                "durability by checkpoints is not in this version; expected outputs or all",
-            ),
-            (
                 "s3://bucket/x".parse::<StoreChoice>().map(drop),
                 "a store on S3 is not in this version; expected memory or a folder",
             ),
@@ -341,7 +327,6 @@ mod tests {
         for (came, reason) in table {
             assert_eq!(came.unwrap_err().to_string(), reason);
         }
-        assert_eq!("all".parse::<Durability>().unwrap(), Durability::All);
         assert_eq!(EngineKind::default().to_string(), "processes");
     }
 }

@@ -173,8 +173,8 @@ const REFUSED: &[(&str, &str)] = &[
         "invalid value 'lambda:f' for '--engine <ENGINE>': a Lambda engine is not in this version; expected threads or processes",
     ),
     (
-        "qr good.npy --durability checkpoint:60",
-        "invalid value 'checkpoint:60' for '--durability <WHICH>': durability by checkpoints is not in this version; expected outputs or all",
+        "qr good.npy --durability checkpoint:0",
+        "invalid value 'checkpoint:0' for '--durability <WHICH>': expected checkpoint[:SECONDS] with 1 to 604800 whole seconds, such as checkpoint:120",
     ),
     (
         "qr good.npy --store s3://b",
@@ -189,10 +189,19 @@ const REFUSED: &[(&str, &str)] = &[
         "qr good.npy --calibration c.json",
         "--calibration is not in this version",
     ),
+    // resume
+    (
+        "resume ../x",
+        "`../x` is no run; expected its hexadecimal number or the first digits of it, as `peerwren resume` lists them",
+    ),
+    (
+        "resume --forget",
+        "the following required arguments were not provided: <RUN>",
+    ),
     // usage
     (
         "",
-        "expected a subcommand; this version has: qr, coordinator, worker, completions, man; try --help",
+        "expected a subcommand; this version has: qr, resume, coordinator, worker, completions, man; try --help",
     ),
     (
         "qr",
@@ -213,15 +222,15 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "cholesky good.npy",
-        "`peerwren cholesky` is not in this version; this version has: qr, coordinator, worker, completions, man",
+        "`peerwren cholesky` is not in this version; this version has: qr, resume, coordinator, worker, completions, man",
     ),
     (
         "man svd",
-        "`peerwren svd` is not in this version; this version has: qr, coordinator, worker, completions, man",
+        "`peerwren svd` is not in this version; this version has: qr, resume, coordinator, worker, completions, man",
     ),
     (
         "qrr good.npy",
-        "`qrr` is no subcommand; this version has: qr, coordinator, worker, completions, man",
+        "`qrr` is no subcommand; this version has: qr, resume, coordinator, worker, completions, man",
     ),
     // outputs, found before the work
     (

@@ -6,5 +6,6 @@ mod end_to_end;
 mod faults;
 mod remote;
 mod report;
+mod resume;
 mod schema;
 mod tools;

@@ -8,6 +8,7 @@ mod failure;
 mod interrupt;
 mod qr;
 mod remote;
+mod resume;
 mod version;
 
 use std::io::{self, Write};
@@ -41,6 +42,7 @@ fn run(started: Instant) -> Result<(), Failure> {
         Command::Qr(arguments) => qr::run(*arguments, &cli.common, started),
         Command::Coordinator(arguments) => remote::coordinate(arguments, &cli.common, started),
         Command::Worker(arguments) => remote::work(arguments, &cli.common),
+        Command::Resume(arguments) => resume::run(&arguments, &cli.common, started),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "peerwren", &mut script);

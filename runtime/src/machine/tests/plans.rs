@@ -52,6 +52,7 @@ pub(super) fn qr_spec(
         q: all.then(|| PathBuf::from("q.npy")),
         r: Some(PathBuf::from("r.npy")),
         check: all,
+        report: None,
         interrupt: crate::Interrupt::default(),
     };
     PlanSpec {
