@@ -44,10 +44,12 @@ pub enum ToWorker {
         /// Their keys.
         keys: Vec<BlockKey>,
     },
-    /// Blocks to put into the store, since whoever made them is gone.
+    /// Blocks to put into the store: for a checkpoint, or since whoever made them is gone.
     Store {
         /// Their keys.
         keys: Vec<BlockKey>,
+        /// Whether the store may have lost them: they are put again then, also by who has put them before.
+        lost: bool,
     },
     /// Blocks to keep from now on, since whoever keeps them is to leave.
     Take {

@@ -69,6 +69,17 @@ impl DurableBlocks {
         Ok(())
     }
 
+    /// Takes up the plan's arrays as another driver left them.
+    ///
+    /// # Errors
+    /// A place cannot be written.
+    pub(crate) async fn join_arrays(&self) -> Result<(), DurableError> {
+        for number in 0..self.arrays.len() {
+            self.array(number).await?;
+        }
+        Ok(())
+    }
+
     /// Makes the arrays ones that open; the last thing a run does.
     ///
     /// # Errors

@@ -27,6 +27,7 @@
 //!     q: None,
 //!     r: None,
 //!     check: true,
+//!     report: None,
 //!     interrupt: Interrupt::default(),
 //! };
 //! let report = qr(request, &mut |_progress| {})?.report;
@@ -52,6 +53,8 @@
 //! plan        programs bound to sizes, checked before anything starts
 //! cost        counts the bytes that a program moves, without running it
 //! control     the messages between a coordinator and its workers
+//! manifest    what a checkpoint leaves in the store
+//! runs        what the drivers of runs leave for whoever resumes them
 //! machine     every decision of a run: state machines without I/O, clock or async
 //! ```
 //!
@@ -68,12 +71,14 @@ mod engine;
 pub mod lambdapack;
 pub mod linalg;
 pub mod machine;
+pub mod manifest;
 pub mod matrix;
 pub mod options;
 pub mod plan;
 pub mod remote;
 pub mod report;
 mod run;
+pub mod runs;
 
 pub use engine::worker_main;
 pub use peerwren_kernels as kernels;

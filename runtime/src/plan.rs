@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use peerwren_kernels::op::{KernelSet, TaskShapes};
 use peerwren_kernels::tile::Shape;
-use peerwren_transports::block::{BlockKey, Indices};
+use peerwren_transports::block::{BlockKey, Digest, Indices};
 use peerwren_transports::store::Place;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -171,6 +171,7 @@ enum Family {
 #[derive(Debug)]
 pub struct Plan {
     run: u64,
+    digest: Digest,
     phases: Vec<Phase>,
     families: Vec<Family>,
     results: BTreeSet<BlockKey>,
@@ -180,6 +181,20 @@ pub struct Plan {
     kernels: KernelSet,
     largest: (u64, String),
     block_bytes_max: u64,
+    made: u64,
+}
+
+impl PlanSpec {
+    /// The digest of all that decides the bits: neither the run's number nor where its results go.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut spec = self.clone();
+        spec.run = 0;
+        for kept in spec.phases.iter_mut().flat_map(|phase| &mut phase.results) {
+            kept.array = None;
+        }
+        Digest::of(&crate::control::encode(&spec))
+    }
 }
 
 impl Plan {
@@ -218,6 +233,7 @@ impl Plan {
     fn empty(spec: &PlanSpec, kernels: KernelSet) -> Self {
         Self {
             run: spec.run,
+            digest: spec.digest(),
             phases: Vec::new(),
             families: Vec::new(),
             results: BTreeSet::new(),
@@ -226,6 +242,7 @@ impl Plan {
             kernels,
             largest: (0, String::new()),
             block_bytes_max: 0,
+            made: 0,
         }
     }
 
@@ -245,6 +262,18 @@ impl Plan {
             });
         }
         Ok(())
+    }
+
+    /// The run, part of every block's name.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// [`PlanSpec::digest`].
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The kernels of the plan.
@@ -286,6 +315,18 @@ impl Plan {
     #[must_use]
     pub fn task_count(&self, phase: usize) -> u64 {
         self.phases[phase].tasks
+    }
+
+    /// The tasks of a phase, in the order of its program.
+    pub fn tasks(&self, phase: usize) -> impl Iterator<Item = TaskId> + use<> {
+        let tasks = self.phases[phase].bound.tasks();
+        tasks.map(move |task| id_of(phase, task))
+    }
+
+    /// How many blocks all tasks make.
+    #[must_use]
+    pub fn made_count(&self) -> u64 {
+        self.made
     }
 
     /// Floating-point operations of a phase.
@@ -612,7 +653,7 @@ impl Plan {
     /// Checks every task of the newest phase once and adds up what the phase takes.
     fn survey(&mut self) -> Result<(), PlanError> {
         let number = self.phases.len() - 1;
-        let (mut tasks, mut flops) = (0_u64, 0_u64);
+        let (mut tasks, mut flops, mut made) = (0_u64, 0_u64, 0_u64);
         let mut largest = self.largest.clone();
         let mut block_bytes_max = self.block_bytes_max;
         let file = self.phases[number].spec.file.clone();
@@ -659,8 +700,10 @@ impl Plan {
                 largest = (need, name.to_owned());
             }
             tasks += 1;
+            made += outputs.iter().flatten().count() as u64;
             flops += kernel.flops(&shapes);
         }
+        self.made += made;
         self.largest = largest;
         self.block_bytes_max = block_bytes_max;
         let phase = &mut self.phases[number];

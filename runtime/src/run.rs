@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::Block;
-use peerwren_transports::identity::{Authority, NodeId};
+use peerwren_transports::identity::{Authority, IdentityError, NodeId};
 use peerwren_transports::quic::Node;
 use peerwren_transports::store::{BlockStore, Place};
 use tokio::sync::{Notify, mpsc};
@@ -19,6 +19,7 @@ use crate::actors::clock::{self, Clock};
 use crate::actors::coordinator::{Board, Cancel, Coordinator, RunEvent, accept};
 use crate::actors::guests::Terms;
 use crate::actors::provisioner::{EndAll, Provisioner, ReportTo};
+use crate::actors::saver::Saver;
 use crate::actors::worker::{CLOSE_WAIT, limits};
 use crate::control::WorkerSettings;
 use crate::durable::{DurableBlocks, DurableError};
@@ -32,6 +33,7 @@ use crate::options::{EngineKind, MachineFacts, Resolved, StoreChoice};
 use crate::plan::{InputFrom, Plan, PlanError, PlanSpec};
 use crate::remote::token::{Token, TokenFile};
 use crate::report::{Phase, Progress};
+use crate::runs::SavedRun;
 
 /// How long the first assignment waits for wanted workers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -95,6 +97,10 @@ pub(crate) struct Run {
     pub(crate) interrupt: Interrupt,
     /// Whether inputs on this machine are tiled into the store first, for workers that are elsewhere.
     pub(crate) uploads_inputs: bool,
+    /// What is kept of a run that can be resumed, until it is complete.
+    pub(crate) saved: Option<SavedRun>,
+    /// Whether another driver began it.
+    pub(crate) is_resumed: bool,
 }
 
 /// What a run took.
@@ -182,32 +188,102 @@ impl Run {
         board: Arc<Mutex<Board>>,
         collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError>,
     ) -> Result<(Outcome, T), RunError> {
-        let store = tokio::select! {
-            store = RunStore::open(&self.options.store, self.spec.run) => store?,
-            () = self.interrupt.wait() => return Err(RunError::Interrupted),
+        let opened = match self.place() {
+            Ok(place) => tokio::select! {
+                opened = RunStore::open(place, self.is_resumed, self.spec.run) => opened,
+                () = self.interrupt.wait() => Err(RunError::Interrupted),
+            },
+            Err(error) => Err(error),
         };
-        let uploaded = self.upload_inputs(plan, &store).await;
-        let collected = match uploaded {
-            Ok((plan, uploaded)) => {
-                let durable = DurableBlocks::new(store.store.clone(), Arc::clone(&plan));
-                let collected = self.complete(&plan, board, &store, &durable, collect).await;
-                if collected.is_err() {
-                    durable.discard_arrays().await;
+        let store = match opened {
+            Ok(store) => store,
+            Err(error) => {
+                if !self.is_resumed {
+                    self.forget();
                 }
-                collected.map(|(outcome, collected)| {
-                    (
-                        Outcome {
-                            uploaded,
-                            ..outcome
-                        },
-                        collected,
-                    )
+                return Err(error);
+            }
+        };
+        let (plan, uploaded) = match self.upload_inputs(&plan, &store).await {
+            Ok((plan, moved)) => (plan, Ok(moved)),
+            Err(error) => (plan, Err(error)),
+        };
+        let durable = DurableBlocks::new(store.store.clone(), Arc::clone(&plan));
+        let saver = self.saved.as_ref().map(|saved| {
+            let key = saved.record().key;
+            Saver::new(store.store.clone(), durable.clone(), Arc::clone(&plan), key)
+        });
+        let collected = match uploaded {
+            Ok(uploaded) => {
+                let saver = saver.clone();
+                let completed = self.complete(&plan, board, &store, &durable, saver, collect);
+                let completed = completed.await;
+                completed.map(|(outcome, collected)| {
+                    let outcome = Outcome {
+                        uploaded,
+                        ..outcome
+                    };
+                    (outcome, collected)
                 })
             }
             Err(error) => Err(error),
         };
+        self.end(collected, store, &durable, saver).await
+    }
+
+    /// Removes what the run leaves, unless it failed and can be resumed.
+    async fn end<T>(
+        self,
+        result: Result<T, RunError>,
+        store: RunStore,
+        durable: &DurableBlocks,
+        saver: Option<Saver>,
+    ) -> Result<T, RunError> {
+        if let (Err(error), Some(saver)) = (&result, &saver)
+            // Where it cannot be told, it is kept.
+            && saver.has_any().await.unwrap_or(true)
+        {
+            if let (RunError::Usage(_), true) = (error, self.is_resumed) {
+                return result;
+            }
+            let run = crate::runs::name(self.spec.run);
+            return Err(RunError::Failed(format!(
+                "{error}; `peerwren resume {run}` goes on from its last checkpoint"
+            )));
+        }
+        if result.is_err() {
+            durable.discard_arrays().await;
+        }
         store.clear().await;
-        collected
+        self.forget();
+        result
+    }
+
+    /// Removes what the run kept to be resumed.
+    fn forget(self) {
+        if let Some(Err(error)) = self.saved.map(SavedRun::remove) {
+            tracing::warn!(%error, "what the run kept cannot be removed");
+        }
+    }
+
+    /// Where the store is, and whether it goes with the run.
+    fn place(&self) -> Result<Option<(Place, bool)>, RunError> {
+        let Some(saved) = &self.saved else {
+            return Ok(store_place(&self.options.store, self.spec.run));
+        };
+        let record = saved.record();
+        let place = record.store.parse();
+        let place = place.map_err(|error| RunError::Usage(format!("--store {error}")))?;
+        Ok(Some((place, record.store_is_temporary)))
+    }
+
+    /// The run's certificate authority: a new one, unless workers may know one already.
+    fn authority(&self) -> Result<Authority, IdentityError> {
+        let saved = self.saved.as_ref();
+        match saved.and_then(|saved| saved.record().authority.as_deref()) {
+            Some(pem) => Authority::from_pem(pem),
+            None => Authority::new(self.spec.run, clock::wall()),
+        }
     }
 
     /// Computes the results and has them collected; arrays become whole last.
@@ -217,11 +293,16 @@ impl Run {
         board: Arc<Mutex<Board>>,
         store: &RunStore,
         durable: &DurableBlocks,
+        saver: Option<Saver>,
         collect: impl AsyncFnOnce(Results<'_>) -> Result<T, RunError>,
     ) -> Result<(Outcome, T), RunError> {
         let failed = |error: DurableError| RunError::Failed(error.to_string());
-        durable.create_arrays().await.map_err(failed)?;
-        let outcome = self.coordinate(plan, board, store).await?;
+        if self.is_resumed {
+            durable.join_arrays().await.map_err(failed)?;
+        } else {
+            durable.create_arrays().await.map_err(failed)?;
+        }
+        let outcome = self.coordinate(plan, board, store, saver).await?;
         let collecting = async {
             let collected = collect(Results { durable, plan }).await?;
             durable.finish_arrays().await.map_err(failed)?;
@@ -237,12 +318,12 @@ impl Run {
     /// elsewhere, and makes the plan one that reads them there.
     async fn upload_inputs(
         &mut self,
-        plan: Arc<Plan>,
+        plan: &Arc<Plan>,
         store: &RunStore,
     ) -> Result<(Arc<Plan>, Moved), RunError> {
         let mut moved = Moved::default();
         if !self.uploads_inputs {
-            return Ok((plan, moved));
+            return Ok((Arc::clone(plan), moved));
         }
         let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
         for (family, from) in self
@@ -276,10 +357,15 @@ impl Run {
         plan: &Arc<Plan>,
         board: Arc<Mutex<Board>>,
         store: &RunStore,
+        saver: Option<Saver>,
     ) -> Result<Outcome, RunError> {
         let clock = Clock::start();
         let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
-        let authority = Authority::new(self.spec.run, clock::wall()).map_err(|e| failed(&e))?;
+        let manifest = match &saver {
+            Some(saver) if self.is_resumed => saver.newest().await.map_err(|e| failed(&e))?,
+            _ => None,
+        };
+        let authority = self.authority().map_err(|e| failed(&e))?;
         let identity = authority
             .issue(NodeId::Coordinator, clock::wall())
             .map_err(|e| failed(&e))?;
@@ -296,12 +382,17 @@ impl Run {
         let provisioner = Provisioner::new(authority, engine).start();
         let (events, mut happened) = mpsc::unbounded_channel();
         let options = &self.options;
+        let every_s = options.durability.checkpoint_s();
         let settings = Settings {
             workers: options.workers,
             elastic: None,
             cores: options.cores,
             policy: options.policy,
             exchange: options.exchange,
+            durability: options.durability,
+            checkpoint: every_s
+                .filter(|_| saver.is_some())
+                .map(|s| Duration::from_secs(s.into())),
             preload: options.preload,
             start_timeout: options
                 .remote
@@ -315,7 +406,10 @@ impl Run {
         };
         let actor = Coordinator {
             clock,
-            machine: Scheduler::new(Arc::clone(plan), settings),
+            machine: match &manifest {
+                None => Scheduler::new(Arc::clone(plan), settings),
+                Some(manifest) => Scheduler::resumed(Arc::clone(plan), settings, manifest),
+            },
             plan: Arc::clone(plan),
             spec: self.spec.clone(),
             settings: WorkerSettings {
@@ -328,6 +422,8 @@ impl Run {
             links: std::collections::BTreeMap::new(),
             events,
             board,
+            saver: saver.clone(),
+            alarm: None,
             preload_began: None,
             started: false,
             terms: options.remote.is_some().then(|| Terms {
@@ -360,6 +456,9 @@ impl Run {
             .await;
         accepting.abort();
         node.close(CLOSE_WAIT).await;
+        if let Some(saver) = saver {
+            saver.finish().await;
+        }
         outcome
     }
 
@@ -394,7 +493,8 @@ impl Run {
                     executable,
                     coordinator,
                     place,
-                    store.temporary.clone(),
+                    // The last worker removes it, unless somebody may come back for it.
+                    store.temporary.clone().filter(|_| self.saved.is_none()),
                     block_bytes_max as u64,
                 )))
             }
@@ -480,29 +580,30 @@ struct RunStore {
 }
 
 impl RunStore {
-    async fn open(choice: &StoreChoice, run: u64) -> Result<Self, RunError> {
-        let absolute =
-            |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        let (place, temporary) = match choice {
-            StoreChoice::Memory => {
-                let free = MachineFacts::read().memory_available_bytes;
-                let store = BlockStore::memory(usize::try_from(free).unwrap_or(usize::MAX));
-                return Ok(Self {
-                    store,
-                    place: None,
-                    temporary: None,
-                    run,
-                });
-            }
-            StoreChoice::Folder(folder) => (Place::Folder(absolute(folder)), None),
-            StoreChoice::S3(place) => (place.clone(), None),
-            StoreChoice::Temporary => {
-                let folder = std::env::temp_dir().join(format!("peerwren-{run:016x}"));
-                let folder = absolute(&folder);
-                (Place::Folder(folder.clone()), Some(folder))
-            }
+    /// Opens the store; one of a run that is resumed must be there.
+    async fn open(
+        place: Option<(Place, bool)>,
+        is_resumed: bool,
+        run: u64,
+    ) -> Result<Self, RunError> {
+        let Some((place, is_temporary)) = place else {
+            let free = MachineFacts::read().memory_available_bytes;
+            return Ok(Self {
+                store: BlockStore::memory(usize::try_from(free).unwrap_or(usize::MAX)),
+                place: None,
+                temporary: None,
+                run,
+            });
         };
-        let store = BlockStore::open(&place).await;
+        let store = if is_resumed {
+            BlockStore::join(&place).await
+        } else {
+            BlockStore::open(&place).await
+        };
+        let temporary = match &place {
+            Place::Folder(folder) if is_temporary => Some(folder.clone()),
+            _ => None,
+        };
         Ok(Self {
             store: store.map_err(|error| RunError::Usage(error.to_string()))?,
             place: Some(place),
@@ -535,6 +636,40 @@ impl RunStore {
             remove_store(folder);
         }
     }
+}
+
+/// Where a run's store is for other processes too, and whether it is made for the run and goes with it;
+/// nowhere if it is this process's memory.
+pub(crate) fn store_place(choice: &StoreChoice, run: u64) -> Option<(Place, bool)> {
+    let absolute =
+        |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    match choice {
+        StoreChoice::Memory => None,
+        StoreChoice::Folder(folder) => Some((Place::Folder(absolute(folder)), false)),
+        StoreChoice::Temporary => {
+            let folder = std::env::temp_dir().join(format!("peerwren-{run:016x}"));
+            Some((Place::Folder(absolute(&folder)), true))
+        }
+        StoreChoice::S3(place) => Some((place.clone(), false)),
+    }
+}
+
+/// Removes what a run left in a store, and the store if it was made for the run; none there is no error.
+pub(crate) fn discard(place: &Place, is_temporary: bool, run: u64) -> Result<(), RunError> {
+    if let Place::Folder(folder) = place
+        && !folder.exists()
+    {
+        return Ok(());
+    }
+    runtime().block_on(async {
+        let opened = RunStore::open(Some((place.clone(), is_temporary)), true, run).await?;
+        let deleted = opened.store.delete_run(run).await;
+        deleted.map_err(|error| RunError::Failed(error.to_string()))?;
+        if let Some(folder) = &opened.temporary {
+            remove_store(folder);
+        }
+        Ok(())
+    })
 }
 
 /// Removes a temporary store's folder, also while others still write into it: under another name

@@ -74,6 +74,11 @@ impl BlockStore {
         objects.put_block(&block_name(key), block).await
     }
 
+    /// Deletes a block; one that is not there is no error.
+    pub async fn delete(&self, key: &BlockKey) -> Result<(), StoreError> {
+        self.objects(key.run).delete(&block_name(key)).await
+    }
+
     /// Lists the run's blocks, in the order of their keys.
     pub async fn list(&self, run: u64) -> Result<Vec<BlockKey>, StoreError> {
         let listed = self.objects(run).list("").await?;

@@ -16,9 +16,10 @@ use super::clock::Clock;
 use super::guests::{Terms, serve_guest};
 use super::link::{ControlReceiver, Link, send_all};
 use super::provisioner::{EndWorker, Provisioner, StartWorker};
+use super::saver::Saver;
 use crate::control::{self, FromWorker, ToWorker, WorkerSettings};
-use crate::machine::WorkerId;
 use crate::machine::scheduler::{Action, Input, PhaseFigures, Scheduler};
+use crate::machine::{Timestamp, WorkerId};
 use crate::plan::{Plan, PlanSpec};
 
 /// Messages that wait for one worker: a worker has a few tasks, so that more means it is stuck.
@@ -65,6 +66,10 @@ pub(crate) struct Coordinator {
     pub(crate) links: BTreeMap<WorkerId, mpsc::Sender<Vec<u8>>>,
     pub(crate) events: mpsc::UnboundedSender<RunEvent>,
     pub(crate) board: Arc<Mutex<Board>>,
+    /// Where checkpoints go, in a run that has any.
+    pub(crate) saver: Option<Saver>,
+    /// When the machine is next told the time, and what would tell it.
+    pub(crate) alarm: Option<(Timestamp, SpawnHandle)>,
     pub(crate) preload_began: Option<Duration>,
     pub(crate) started: bool,
     /// What volunteers are told; none are taken where it is absent.
@@ -98,6 +103,11 @@ struct Hello {
 #[rtype(result = "()")]
 struct Said(WorkerId, FromWorker);
 
+/// Something was done with the manifests.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Saved(Input);
+
 /// A worker's process ended, or its connection did.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -119,7 +129,6 @@ impl Actor for Coordinator {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MAX);
         self.input(ctx, Input::Begin);
-        self.schedule(ctx);
         ctx.run_interval(PROGRESS_EVERY, |actor, _| actor.post());
     }
 }
@@ -143,6 +152,13 @@ impl Coordinator {
                     self.expect_sent(ended.is_ok());
                 }
                 Action::Send(worker, message) => self.tell(ctx, worker, &message),
+                Action::WriteManifest(manifest) => self.save(ctx, async move |saver| {
+                    Input::ManifestWritten(saver.write(&manifest).await)
+                }),
+                Action::Sweep { before, blocks } => self.save(ctx, async move |saver| {
+                    saver.sweep(before, blocks).await;
+                    Input::Swept
+                }),
                 Action::PhaseDone(_, figures) => self.tell_run(RunEvent::PhaseDone(figures)),
                 Action::Admit(request, worker) => self.admission = Some((request, Ok(worker))),
                 Action::Decline(request, reason) => {
@@ -158,6 +174,20 @@ impl Coordinator {
         if cfg!(debug_assertions) {
             self.machine.check_invariants();
         }
+        self.schedule(ctx);
+    }
+
+    /// Does something with the manifests, to its end also where this actor ends before.
+    fn save(&self, ctx: &Context<Self>, work: impl AsyncFnOnce(Saver) -> Input + 'static) {
+        let Some(saver) = self.saver.clone() else {
+            return;
+        };
+        let coordinator = ctx.address();
+        actix::spawn(async move {
+            let input = work(saver).await;
+            // The run may be over by now; then nobody has to know.
+            let _ = coordinator.send(Saved(input)).await;
+        });
     }
 
     fn tell(&mut self, ctx: &mut Context<Self>, worker: WorkerId, message: &ToWorker) {
@@ -224,15 +254,22 @@ impl Coordinator {
         }
     }
 
-    fn schedule(&self, ctx: &mut Context<Self>) {
+    /// Sets the alarm to when the machine wants to be told the time, unless it rings before.
+    fn schedule(&mut self, ctx: &mut Context<Self>) {
         let Some((at, _)) = self.machine.poll_timeout() else {
             return;
         };
-        ctx.run_later(at.since(self.clock.now()), |actor, ctx| {
+        match self.alarm {
+            Some((set, _)) if set <= at => return,
+            Some((_, later)) => drop(ctx.cancel_future(later)),
+            None => {}
+        }
+        let alarm = ctx.run_later(at.since(self.clock.now()), |actor, ctx| {
+            actor.alarm = None;
             actor.machine.handle_timeout(actor.clock.now());
             actor.perform(ctx);
-            actor.schedule(ctx);
         });
+        self.alarm = Some((at, alarm));
     }
 
     /// Why a worker cannot take part, if it cannot.
@@ -285,6 +322,14 @@ impl Handler<Said> for Coordinator {
 
     fn handle(&mut self, Said(worker, message): Said, ctx: &mut Self::Context) {
         self.input(ctx, Input::Message(worker, message));
+    }
+}
+
+impl Handler<Saved> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Saved(input): Saved, ctx: &mut Self::Context) {
+        self.input(ctx, input);
     }
 }
 

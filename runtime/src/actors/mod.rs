@@ -7,5 +7,6 @@ pub(crate) mod coordinator;
 pub(crate) mod guests;
 pub(crate) mod link;
 pub(crate) mod provisioner;
+pub(crate) mod saver;
 mod table;
 pub(crate) mod worker;

@@ -486,7 +486,7 @@ impl Handler<Told> for WorkerActor {
             }
             ToWorker::Assign(assignment) => self.input(ctx, Input::Assigned(assignment)),
             ToWorker::Preload { keys } => self.input(ctx, Input::Preload(keys)),
-            ToWorker::Store { keys } => self.input(ctx, Input::Store(keys)),
+            ToWorker::Store { keys, lost } => self.input(ctx, Input::Store(keys, lost)),
             ToWorker::Take { blocks } => self.input(ctx, Input::Take(blocks)),
             ToWorker::Stop => ctx.stop(),
         }

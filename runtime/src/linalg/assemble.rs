@@ -77,6 +77,7 @@ pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) 
         factor_s: figures.span.as_secs_f64(),
         tasks,
         tasks_recomputed: figures.tasks_recomputed,
+        tasks_restored: figures.tasks_restored,
         flops,
         workers_lost: figures.lost,
         workers_replaced: figures.replaced,

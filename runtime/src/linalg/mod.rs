@@ -2,5 +2,7 @@
 
 mod assemble;
 mod qr;
+mod resume;
 
 pub use qr::{QrOutcome, QrRequest, plan_qr, qr};
+pub use resume::{ResumeOptions, forget, resume};

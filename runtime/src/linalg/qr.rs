@@ -5,9 +5,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use peerwren_kernels::op::KernelSet;
-use peerwren_transports::block::Digest;
 
 use super::assemble::{Wanted, number, stats, write_npy};
+use super::resume::save;
 use crate::actors::clock::Clock;
 use crate::lambdapack::Program;
 use crate::machine::scheduler::PhaseFigures;
@@ -17,6 +17,7 @@ use crate::options::{Heads, Resolved, StoreChoice, Tree};
 use crate::plan::{InputFrom, Kept, PhaseSpec, Plan, PlanSpec};
 use crate::report::{PlanRecord, Progress, Report, SCHEMA_VERSION};
 use crate::run::{Interrupt, Run, RunError};
+use crate::runs::SavedRun;
 
 /// What is to be factored, and what is wanted of it.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct QrRequest {
     pub r: Option<ResultPlace>,
     /// Whether Q is formed and |A - QR| and |I - Q'Q| are computed, as tasks of the same workers.
     pub check: bool,
+    /// Where whoever asks writes the report; only noted, for whoever resumes the run.
+    pub report: Option<PathBuf>,
     /// Stops the run from outside.
     pub interrupt: Interrupt,
 }
@@ -58,9 +61,20 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
         .source
         .validate()
         .map_err(|error| RunError::Usage(error.to_string()))?;
-    let kernels = KernelSet::standard();
     let spec = plan_qr(&request)?;
-    let digest = digest(&spec);
+    execute(clock, request, spec, None, progress)
+}
+
+/// Runs a plan that is new, or that another driver began and saved.
+pub(super) fn execute(
+    clock: Clock,
+    request: QrRequest,
+    spec: PlanSpec,
+    resumed: Option<SavedRun>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<QrOutcome, RunError> {
+    let kernels = KernelSet::standard();
+    let digest = spec.digest();
     let plan = Plan::new(spec.clone(), kernels.clone())?;
     if request.options.remote.is_none() {
         // Workers elsewhere are asked for their memory when they come.
@@ -69,12 +83,19 @@ pub fn qr(request: QrRequest, progress: &mut dyn FnMut(&Progress)) -> Result<QrO
     let options = request.options.clone();
     let wanted = wanted(&request);
     let check = request.check.then_some(spec.phases.len() - 1);
+    let is_resumed = resumed.is_some();
+    let saved = match resumed {
+        None if options.is_resumable() => Some(save(&request, &spec)?),
+        resumed => resumed,
+    };
     let run = Run {
         spec,
         kernels,
         options: options.clone(),
         interrupt: request.interrupt,
         uploads_inputs: options.engine.is_remote(),
+        saved,
+        is_resumed,
     };
     let planned = clock.now();
     let (outcome, ratios) = run.execute(Arc::clone(&plan), progress, async move |results| {
@@ -293,16 +314,6 @@ fn kept(
     };
     let output = output.to_owned();
     Ok(Kept { output, array })
-}
-
-/// Digest of all that decides the bits: neither the run's number nor where its results go.
-fn digest(spec: &PlanSpec) -> Digest {
-    let mut spec = spec.clone();
-    spec.run = 0;
-    for kept in spec.phases.iter_mut().flat_map(|phase| &mut phase.results) {
-        kept.array = None;
-    }
-    Digest::of(&crate::control::encode(&spec))
 }
 
 /// The programs that factor with a tree and that apply its Q.

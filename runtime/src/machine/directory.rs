@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use peerwren_transports::block::{BlockKey, Digest};
 
-use super::WorkerId;
+use super::{LeaseId, WorkerId};
 
 /// What is known of one block.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Entry {
     pub coming: Vec<WorkerId>,
     /// Whether the store (or the run's input) has it.
     pub durable: bool,
+    /// The newest lease when it became durable: who works under a later one finds it in the store.
+    pub durable_since: LeaseId,
     /// Unfinished tasks that read it.
     pub readers_left: u32,
 }
@@ -125,6 +127,7 @@ impl Entry {
             holders: Vec::new(),
             coming: Vec::new(),
             durable: false,
+            durable_since: LeaseId(0),
             readers_left: 0,
         }
     }
@@ -144,6 +147,20 @@ impl Entry {
         self.coming.retain(|&other| other != worker);
         self.holders.retain(|&other| other != worker);
         self.holders.insert(0, worker);
+    }
+
+    /// The store has it; `granted` is the newest lease.
+    pub fn put(&mut self, granted: LeaseId) {
+        if !self.durable {
+            self.durable_since = granted;
+        }
+        self.durable = true;
+    }
+
+    /// Whether it was durable when `lease` was granted.
+    #[must_use]
+    pub fn was_put_before(&self, lease: LeaseId) -> bool {
+        lease > self.durable_since
     }
 
     /// Adds a holder once.

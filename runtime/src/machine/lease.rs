@@ -34,6 +34,12 @@ impl Leases {
         id
     }
 
+    /// The newest lease that was ever granted.
+    #[must_use]
+    pub fn granted(&self) -> LeaseId {
+        LeaseId(self.granted)
+    }
+
     /// Ends a lease, if it is in force and `worker` holds it.
     pub fn take(&mut self, id: LeaseId, worker: WorkerId) -> Option<Lease> {
         if self.in_force.get(&id)?.worker != worker {

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod audit;
+mod checkpoint;
 mod joining;
 mod lineage;
 mod placing;
@@ -14,8 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerwren_transports::block::Digest;
+use peerwren_transports::block::{BlockKey, Digest};
 
+use self::checkpoint::Checkpoints;
 use self::lineage::Pending;
 use self::placing::{Place, Ready};
 use self::retiring::Retiring;
@@ -27,7 +29,8 @@ use super::lease::{Lease, Leases};
 use super::profile::Profile;
 use super::{LeaseId, Timestamp, WorkerId};
 use crate::control::{FromWorker, Made, Tally, ToWorker};
-use crate::options::{Exchange, Policy};
+use crate::manifest::Manifest;
+use crate::options::{Durability, Exchange, Policy};
 use crate::plan::{Plan, TaskId};
 
 /// How a run is to be scheduled.
@@ -43,6 +46,10 @@ pub struct Settings {
     pub policy: Policy,
     /// Where blocks may come from.
     pub exchange: Exchange,
+    /// Which blocks are put into the store.
+    pub durability: Durability,
+    /// The least time from one checkpoint to the next; `None` for a run that leaves nothing to resume.
+    pub checkpoint: Option<Duration>,
     /// Whether inputs are read into the caches before the first task.
     pub preload: bool,
     /// How long the first assignment waits for wanted workers.
@@ -68,6 +75,10 @@ pub enum Input {
     Volunteered(u64, u32),
     /// Whoever started the run wants it no more.
     Cancelled,
+    /// The manifest that was last to be written is in the store, or cannot be written.
+    ManifestWritten(Result<(), String>),
+    /// What was last to be swept is deleted, as far as it can be.
+    Swept,
 }
 
 /// What is to be done.
@@ -85,6 +96,15 @@ pub enum Action {
     Admit(u64, WorkerId),
     /// Whoever asked cannot be a worker, for a reason in one sentence.
     Decline(u64, String),
+    /// Write a manifest into the store.
+    WriteManifest(Box<Manifest>),
+    /// Delete the manifests with smaller numbers, then the blocks that only they needed.
+    Sweep {
+        /// Number of the newest manifest, which stays.
+        before: u32,
+        /// Blocks that nobody needs.
+        blocks: Vec<BlockKey>,
+    },
     /// The run is over and complete.
     Completed,
     /// The run cannot be completed.
@@ -100,6 +120,8 @@ pub struct PhaseFigures {
     pub workers: Vec<(WorkerId, bool, Tally)>,
     /// Finished executions of tasks beyond the first of each.
     pub tasks_recomputed: u64,
+    /// Tasks that a manifest said were finished before this run's process began.
+    pub tasks_restored: u64,
     /// Workers lost.
     pub lost: u32,
     /// Workers started for lost ones and for those that had to leave.
@@ -151,6 +173,9 @@ pub struct Scheduler {
     remaining: Vec<u64>,
     /// Results that are not durable yet.
     pending: Pending,
+    /// Tasks of each phase that a manifest said were finished.
+    restored: Vec<u64>,
+    checkpoints: Checkpoints,
     /// Workers whose leases or backlogs have changed since tasks were last given out.
     touched: BTreeSet<WorkerId>,
     /// Whether a backlog has grown since then.
@@ -181,6 +206,8 @@ impl Scheduler {
         Self {
             remaining: phases.map(|phase| plan.task_count(phase)).collect(),
             pending: Pending::of(&plan),
+            restored: vec![0; plan.phase_count()],
+            checkpoints: Checkpoints::default(),
             touched: BTreeSet::new(),
             has_grown: false,
             fleet: Fleet::new(settings.workers, settings.cores),
@@ -228,6 +255,8 @@ impl Scheduler {
                 member.heard = now;
                 self.message(now, worker, message);
             }
+            Input::ManifestWritten(result) => self.manifest_written(now, result),
+            Input::Swept => self.swept(),
         }
         self.scale(now);
     }
@@ -258,6 +287,7 @@ impl Scheduler {
         self.give_up_alone(now);
         self.retire_in_time(now);
         self.scale(now);
+        self.maybe_checkpoint(now);
     }
 
     /// The next thing to do, until there is none.
@@ -285,6 +315,7 @@ impl Scheduler {
                 )
             })
             .min();
+        let checkpoint = self.checkpoint_due().map(|due| (due, "checkpoint"));
         let solitude = self.solitude_ends().map(|end| (end, "no worker at all"));
         let retiring = self.retiring.values().map(Retiring::timeout);
         let is_running = matches!(self.stage, Stage::Running { .. });
@@ -296,6 +327,7 @@ impl Scheduler {
             .chain(solitude)
             .chain(retiring)
             .chain(scaling)
+            .chain(checkpoint)
             .min()
     }
 
@@ -405,8 +437,8 @@ impl Scheduler {
                 self.must_give_away(worker, made.iter().map(|block| block.key));
                 self.advance(now);
             }
-            FromWorker::Missing { lease, blocks } => {
-                if let Some(lease) = self.take_lease(lease, worker) {
+            FromWorker::Missing { lease: id, blocks } => {
+                if let Some(lease) = self.take_lease(id, worker) {
                     let inputs = self
                         .ready
                         .remove(&lease.task)
@@ -417,7 +449,7 @@ impl Scheduler {
                         }
                     }
                     for missed in blocks {
-                        self.missed(worker, &missed);
+                        self.missed(worker, id, &missed);
                     }
                     self.consider(lease.task);
                 }
@@ -535,6 +567,7 @@ impl Scheduler {
         for task in plan.starters(phase) {
             self.consider(task);
         }
+        self.consider_restored();
         self.advance(now);
     }
 
@@ -544,7 +577,8 @@ impl Scheduler {
             && self.remaining[phase] == 0
             && self.pending.is_none_up_to(phase)
         {
-            let figures = self.figures(now);
+            let mut figures = self.figures(now);
+            figures.tasks_restored = self.restored[phase];
             self.actions.push_back(Action::PhaseDone(phase, figures));
             if phase + 1 < self.plan.phase_count() {
                 self.start_phase(now, phase + 1);
@@ -568,6 +602,7 @@ impl Scheduler {
                 .map_or(Duration::ZERO, |first| now.since(first)),
             workers: Vec::new(),
             tasks_recomputed: counted.recomputed - before.recomputed,
+            tasks_restored: 0,
             lost: counted.lost - before.lost,
             replaced: counted.replaced - before.replaced,
             refused: counted.refused - before.refused,

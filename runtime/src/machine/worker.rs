@@ -37,8 +37,8 @@ pub enum Input {
     Assigned(Assignment),
     /// The coordinator wants inputs in the cache.
     Preload(Vec<BlockKey>),
-    /// The coordinator wants these in the store.
-    Store(Vec<BlockKey>),
+    /// The coordinator wants these in the store; if it may have lost them, also those that were put before.
+    Store(Vec<BlockKey>, bool),
     /// The coordinator wants these kept here, since whoever keeps them is to leave.
     Take(Vec<InputHint>),
     /// This worker must leave, and can give blocks away for so long.
@@ -177,7 +177,7 @@ impl Worker {
         match input {
             Input::Assigned(assignment) => self.assigned(assignment),
             Input::Preload(keys) => self.preload(keys),
-            Input::Store(keys) => self.store(&keys),
+            Input::Store(keys, lost) => self.store(keys, lost),
             Input::Take(blocks) => self.keep(blocks),
             Input::Leave(span) => self.leave(span),
             Input::Fetched(copy, result) => self.fetched(copy, result),
@@ -317,14 +317,20 @@ impl Worker {
     }
 
     /// Puts blocks into the store that nobody else will put there.
-    fn store(&mut self, keys: &[BlockKey]) {
-        for &key in keys {
+    fn store(&mut self, keys: Vec<BlockKey>, lost: bool) {
+        let mut durable = Vec::new();
+        for key in keys {
             let copy = Copy { key, private: None };
             match self.cache.get_mut(&copy) {
+                Some(held) if held.durable && !lost && !held.storing => durable.push(key),
                 Some(held) if held.present => self.put(copy),
                 // The coordinator learns of it and asks another.
                 _ => drop(self.dropped.insert(key)),
             }
+        }
+        if !durable.is_empty() {
+            let (keys, tally) = (durable, self.tally());
+            self.send(FromWorker::Durable { keys, tally });
         }
     }
 

@@ -15,7 +15,7 @@ pub struct UnknownChoice {
 }
 
 impl UnknownChoice {
-    fn expected(what: &str) -> Self {
+    pub(super) fn expected(what: &str) -> Self {
         Self {
             reason: format!("expected {what}"),
         }
@@ -249,16 +249,6 @@ words! {
     Random = "random",
 }
 
-words! {
-    /// Which blocks outlive the loss of a worker.
-    Durability, "outputs or all", later Some(("checkpoint", "durability by checkpoints")),
-    /// Results alone; what else is lost is computed again.
-    #[default]
-    Outputs = "outputs",
-    /// Every block is written to the store.
-    All = "all",
-}
-
 impl EngineKind {
     /// Whether workers run where this machine's files are not.
     pub fn is_remote(self) -> bool {
@@ -341,10 +331,6 @@ mod tests {
                 "a Lambda engine is not in this version; expected threads or processes",
             ),
             (
-                "checkpoint:60".parse::<Durability>().map(drop),
-                "durability by checkpoints is not in this version; expected outputs or all",
-            ),
-            (
                 "s3://B".parse::<StoreChoice>().map(drop),
                 "\"s3://B\": a bucket's name has 3 to 63 of a-z, 0-9, `-` and `.`; expected a folder or \
                  s3://bucket/prefix",
@@ -368,7 +354,6 @@ mod tests {
         let store: StoreChoice = "s3://bucket/x/".parse().unwrap();
         assert!(matches!(store, StoreChoice::S3(_)));
         assert_eq!(store.to_string(), "s3://bucket/x");
-        assert_eq!("all".parse::<Durability>().unwrap(), Durability::All);
         assert_eq!(EngineKind::default().to_string(), "processes");
     }
 }

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 mod choices;
+mod durability;
 mod facts;
 mod remote;
 mod resolve;
@@ -13,9 +14,8 @@ mod size;
 
 pub use peerwren_transports::store::Place;
 
-pub use choices::{
-    Durability, EngineKind, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice,
-};
+pub use choices::{EngineKind, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice};
+pub use durability::Durability;
 pub use facts::MachineFacts;
 pub use remote::RemoteOptions;
 pub use resolve::{OptionError, Resolved, Tree};
@@ -62,8 +62,9 @@ pub struct RunOptions {
     pub exchange: Exchange,
     /// How tasks are placed.
     pub policy: Policy,
-    /// Which blocks outlive the loss of a worker.
-    pub durability: Durability,
+    /// Which blocks outlive the loss of a worker; where workers are on other machines, checkpoints by
+    /// default, else outputs.
+    pub durability: Option<Durability>,
     /// Where blocks go that leave a worker.
     pub store: StoreChoice,
     /// Bytes of memory of each worker.
@@ -87,7 +88,7 @@ impl Default for RunOptions {
             engine: EngineKind::Processes,
             exchange: Exchange::Peer,
             policy: Policy::Locality,
-            durability: Durability::Outputs,
+            durability: None,
             store: StoreChoice::Temporary,
             memory: None,
             preload: false,

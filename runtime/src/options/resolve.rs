@@ -166,6 +166,14 @@ impl RunOptions {
                 "--store memory needs --engine threads: processes share no memory; name a folder",
             ));
         }
+        let durability = self.durability;
+        let durability = durability.unwrap_or_else(|| Durability::default_with(self.engine));
+        if let (Durability::Checkpoint { .. }, StoreChoice::Memory) = (durability, &self.store) {
+            return Err(contradiction(
+                "--durability checkpoint needs a store that outlives the driver, which --store memory does \
+                 not; name a folder",
+            ));
+        }
         if self.preload && self.exchange == Exchange::Store {
             return Err(contradiction(
                 "--preload needs a cache, which --exchange store does without; leave one out",
@@ -182,7 +190,7 @@ impl RunOptions {
             engine: self.engine,
             exchange: self.exchange,
             policy: self.policy,
-            durability: self.durability,
+            durability,
             store: self.store.clone(),
             memory,
             preload: self.preload,
@@ -230,6 +238,15 @@ impl RunOptions {
                 Tree::Numpywren { p, q }
             }
         })
+    }
+}
+
+impl Resolved {
+    /// Whether a run leaves behind what `peerwren resume` needs: checkpoints, in a store that outlives the
+    /// driver.
+    #[must_use]
+    pub fn is_resumable(&self) -> bool {
+        self.durability.checkpoint_s().is_some() && self.store != StoreChoice::Memory
     }
 }
 
@@ -496,6 +513,16 @@ mod tests {
                     ..base.clone()
                 },
                 "--memory is 0; expected the bytes of a worker, such as 1GiB",
+            ),
+            (
+                RunOptions {
+                    durability: Some(Durability::Checkpoint { every_s: 5 }),
+                    engine: EngineKind::Threads,
+                    store: StoreChoice::Memory,
+                    ..base.clone()
+                },
+                "--durability checkpoint needs a store that outlives the driver, which --store memory does \
+                 not; name a folder",
             ),
             (
                 RunOptions {

@@ -52,7 +52,7 @@ pub struct Report {
     pub exchange: String,
     /// `locality`, `owner`, `fifo` or `random`.
     pub policy: String,
-    /// `outputs` or `all`.
+    /// `outputs`, `all` or `checkpoint:S`.
     pub durability: String,
     /// Memory of each worker.
     pub memory: u64,
@@ -99,6 +99,10 @@ pub struct PhaseStats {
     pub tasks: u64,
     /// Executions of tasks beyond each one's first.
     pub tasks_recomputed: u64,
+    /// Tasks of the plan that were finished before the run was resumed, and not executed again; 0 in a run
+    /// that was not.
+    #[serde(default)]
+    pub tasks_restored: u64,
     /// Useful floating-point operations of the tasks.
     pub flops: u64,
     /// Payload that blocks caused to move.

@@ -139,6 +139,9 @@ fn speed(report: &Report) -> String {
 
 fn tasks(stats: &PhaseStats) -> String {
     let mut text = grouped(stats.tasks);
+    if stats.tasks_restored > 0 {
+        let _ = write!(text, ", {} restored", grouped(stats.tasks_restored));
+    }
     if stats.tasks_recomputed > 0 {
         let _ = write!(text, ", {} recomputed", grouped(stats.tasks_recomputed));
     }

@@ -173,8 +173,8 @@ const REFUSED: &[(&str, &str)] = &[
         "invalid value 'lambda:f' for '--engine <ENGINE>': a Lambda engine is not in this version; expected threads or processes",
     ),
     (
-        "qr good.npy --durability checkpoint:60",
-        "invalid value 'checkpoint:60' for '--durability <WHICH>': durability by checkpoints is not in this version; expected outputs or all",
+        "qr good.npy --durability checkpoint:0",
+        "invalid value 'checkpoint:0' for '--durability <WHICH>': expected checkpoint[:SECONDS] with 1 to 604800 whole seconds, such as checkpoint:120",
     ),
     (
         "qr good.npy --store s3://b",
@@ -217,10 +217,19 @@ const REFUSED: &[(&str, &str)] = &[
         "store ls s3://bucket//x",
         "invalid value 's3://bucket//x' for '<PLACE>': \"s3://bucket//x\": a prefix is parts with `/` between them, none empty, `.` or `..`; expected a folder or s3://bucket/prefix",
     ),
+    // resume
+    (
+        "resume ../x",
+        "`../x` is no run; expected its hexadecimal number or the first digits of it, as `peerwren resume` lists them",
+    ),
+    (
+        "resume --forget",
+        "the following required arguments were not provided: <RUN>",
+    ),
     // usage
     (
         "",
-        "expected a subcommand; this version has: qr, coordinator, worker, store, completions, man; try --help",
+        "expected a subcommand; this version has: qr, resume, coordinator, worker, store, completions, man; try --help",
     ),
     (
         "qr",
@@ -241,15 +250,15 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "cholesky good.npy",
-        "`peerwren cholesky` is not in this version; this version has: qr, coordinator, worker, store, completions, man",
+        "`peerwren cholesky` is not in this version; this version has: qr, resume, coordinator, worker, store, completions, man",
     ),
     (
         "man svd",
-        "`peerwren svd` is not in this version; this version has: qr, coordinator, worker, store, completions, man",
+        "`peerwren svd` is not in this version; this version has: qr, resume, coordinator, worker, store, completions, man",
     ),
     (
         "qrr good.npy",
-        "`qrr` is no subcommand; this version has: qr, coordinator, worker, store, completions, man",
+        "`qrr` is no subcommand; this version has: qr, resume, coordinator, worker, store, completions, man",
     ),
     // outputs, found before the work
     (

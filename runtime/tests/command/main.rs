@@ -6,6 +6,7 @@ mod end_to_end;
 mod faults;
 mod remote;
 mod report;
+mod resume;
 mod schema;
 mod tools;
 mod zarr;

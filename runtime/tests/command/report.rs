@@ -122,7 +122,7 @@ fn the_schema_has_every_field_and_no_other() {
 #[test]
 fn the_contracts_fields_are_there() {
     let names = "schema command version plan m n block ib tree workers cores engine exchange durability \
-        wall_s startup_s preload_s factor_s compute_s tasks tasks_recomputed flops bytes inputs_read \
+        wall_s startup_s preload_s factor_s compute_s tasks tasks_recomputed tasks_restored flops bytes inputs_read \
         inputs_uploaded outputs_written requests peak_cache_bytes workers_lost workers_replaced \
         leases_expired cost_usd per_worker q check residual orthogonality";
     let value = serde_json::to_value(sample()).unwrap();

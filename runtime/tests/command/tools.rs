@@ -51,7 +51,10 @@ pub(crate) fn command(folder: &Path, arguments: &[&str], environment: &[(&str, &
             command.env_remove(name);
         }
     }
+    // Never the user's own: what a run keeps to be resumed.
+    let state = std::env::temp_dir().join(format!("peerwren-t-{}-state", std::process::id()));
     command
+        .env("PEERWREN_STATE", state)
         .current_dir(folder)
         .args(arguments)
         .envs(environment.iter().copied());

@@ -20,6 +20,7 @@ pub(crate) use store::StoreAction;
 use tracing::level_filters::LevelFilter;
 
 use crate::failure::Failure;
+use crate::resume::ResumeArgs;
 use crate::version;
 
 /// Subcommands of the contract that this version does not have.
@@ -34,14 +35,14 @@ const LATER_COMMANDS: [&str; 15] = [
     "lstsq",
     "plan",
     "run",
-    "resume",
     "sim",
     "experiment",
     "lambda",
     "doctor",
 ];
 
-const THIS_VERSION_HAS: &str = "this version has: qr, coordinator, worker, store, completions, man";
+const THIS_VERSION_HAS: &str =
+    "this version has: qr, resume, coordinator, worker, store, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -89,6 +90,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: StoreAction,
     },
+    /// Finishes a run whose driver died, from its last checkpoint
+    #[command(
+        after_help = "A run can be resumed if it had --durability checkpoint or all, and its store is still there.\n\n\
+            Example: list the runs, then finish the only one that begins with 3f, with more workers\n  \
+            peerwren resume && peerwren resume 3f --workers 8"
+    )]
+    Resume(Box<ResumeArgs>),
     /// Prints the completions of a shell
     #[command(
         after_help = "Example:\n  peerwren completions bash > ~/.local/share/bash-completion/completions/peerwren"
@@ -241,9 +249,17 @@ pub(crate) struct RunArgs {
     /// How blocks move: peer (cache, then peers, then store), cache (cache, then store) or store
     #[arg(long, value_name = "HOW", help_heading = "Blocks", default_value_t = Exchange::Peer, env = "PEERWREN_EXCHANGE", hide_env = true)]
     exchange: Exchange,
-    /// Which blocks outlive the loss of a worker: outputs or all; others are computed again
-    #[arg(long, value_name = "WHICH", help_heading = "Blocks", default_value_t = Durability::Outputs, env = "PEERWREN_DURABILITY", hide_env = true)]
-    durability: Durability,
+    /// Which blocks outlive the loss of a worker: outputs, all, or checkpoint[:SECONDS] (from time to time
+    /// what is still needed, so that `resume` can finish the run of a driver that died) [default: outputs;
+    /// checkpoint where workers are on other machines]
+    #[arg(
+        long,
+        value_name = "WHICH",
+        help_heading = "Blocks",
+        env = "PEERWREN_DURABILITY",
+        hide_env = true
+    )]
+    durability: Option<Durability>,
     /// Where blocks go that leave a worker: a folder, s3://bucket/prefix, or memory (engine threads) [default: a temporary folder]
     #[arg(
         long,
@@ -311,7 +327,7 @@ impl RunArgs {
     }
 }
 
-fn whole_number(text: &str) -> Result<u32, &'static str> {
+pub(crate) fn whole_number(text: &str) -> Result<u32, &'static str> {
     text.parse()
         .map_err(|_| "expected a whole number below 2^32")
 }

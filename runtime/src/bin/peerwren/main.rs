@@ -8,6 +8,7 @@ mod failure;
 mod interrupt;
 mod qr;
 mod remote;
+mod resume;
 mod store;
 mod version;
 
@@ -42,6 +43,7 @@ fn run(started: Instant) -> Result<(), Failure> {
         Command::Qr(arguments) => qr::run(*arguments, &cli.common, started),
         Command::Coordinator(arguments) => remote::coordinate(arguments, &cli.common, started),
         Command::Worker(arguments) => remote::work(arguments, &cli.common),
+        Command::Resume(arguments) => resume::run(&arguments, &cli.common, started),
         Command::Store { action } => store::run(&action),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -31,16 +31,32 @@ pub(crate) fn run_with(
     let request = check(&arguments, &options)?;
     begins();
     let checked_s = started.elapsed().as_secs_f64();
-    // Log lines of a talkative level and a bar would write over each other.
-    let talkative = !matches!(common.log, LogLevel::Off | LogLevel::Error | LogLevel::Warn);
-    let bar = ProgressBar::new(common.quiet || talkative);
+    let bar = progress_bar(common);
     let outcome = qr(request, &mut |progress| bar.update(progress));
     bar.clear();
-    let QrOutcome { mut report, files } = outcome.map_err(explain)?;
-    report.plan.input = arguments.input;
-    report.startup_s += checked_s;
+    let mut outcome = outcome.map_err(explain)?;
+    outcome.report.plan.input = arguments.input;
+    outcome.report.startup_s += checked_s;
+    tell(outcome, arguments.run.report.as_deref(), common, started)
+}
+
+/// A bar on the terminal, where it does not disturb.
+pub(crate) fn progress_bar(common: &Common) -> ProgressBar {
+    // Log lines of a talkative level and a bar would write over each other.
+    let talkative = !matches!(common.log, LogLevel::Off | LogLevel::Error | LogLevel::Warn);
+    ProgressBar::new(common.quiet || talkative)
+}
+
+/// Writes the report and shows the summary of a run that began with this command.
+pub(crate) fn tell(
+    outcome: QrOutcome,
+    report_path: Option<&Path>,
+    common: &Common,
+    started: Instant,
+) -> Result<(), Failure> {
+    let QrOutcome { mut report, files } = outcome;
     report.wall_s = started.elapsed().as_secs_f64();
-    if let Some(path) = &arguments.run.report {
+    if let Some(path) = report_path {
         report.write(path).map_err(Failure::run)?;
     }
     if !common.quiet {
@@ -77,6 +93,7 @@ fn check(arguments: &QrArgs, options: &RunOptions) -> Result<QrRequest, Failure>
         q,
         r,
         check: results.check,
+        report: arguments.run.report.clone(),
         interrupt: interrupt::on_signals()?,
     })
 }

@@ -48,11 +48,17 @@ impl Scheduler {
         }
     }
 
+    /// Whether a task is finished and is not to run again.
+    pub(in crate::machine) fn is_done(&self, task: &TaskId) -> bool {
+        self.done.contains(task)
+    }
+
     /// What is done and what waits, for a person.
     pub(in crate::machine) fn summary(&self, tasks: &BTreeMap<TaskId, Vec<BlockKey>>) -> String {
         let mut text = format!(
-            "{:?}; done {}, remaining {:?}, results pending {:?}\nleases {:?}",
+            "{:?}; {:?}\ndone {}, remaining {:?}, results pending {:?}\nleases {:?}",
             self.stage,
+            self.checkpoints,
             self.done.len(),
             self.remaining,
             self.pending,

@@ -18,6 +18,7 @@ impl Scheduler {
         self.stage = Stage::Gathering {
             deadline: now.after(self.settings.start_timeout),
         };
+        self.expect_checkpoint(now);
         if self.settings.volunteers.is_some() {
             self.note_solitude(now);
             return;
@@ -147,6 +148,7 @@ impl Scheduler {
             self.mourn(key);
         }
         self.keep_instead_of(worker);
+        self.put_instead_of_lost(worker);
         for task in again {
             self.consider(task);
         }
@@ -187,9 +189,9 @@ impl Scheduler {
         }
     }
 
-    /// No more workers are waited for: decides whose bits are the run's, and begins.
+    /// No more workers are waited for: decides whose bits are the run's, unless a manifest has, and begins.
     pub(super) fn gathered(&mut self, now: Timestamp) {
-        self.bits = self.fleet.common_bits();
+        self.bits = self.bits.or_else(|| self.fleet.common_bits());
         let other: Vec<_> = self
             .fleet
             .joined()

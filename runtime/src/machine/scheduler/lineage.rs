@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use peerwren_transports::block::BlockKey;
 
-use super::super::WorkerId;
 use super::super::directory::Entry;
+use super::super::{LeaseId, WorkerId};
 use super::{Place, Scheduler};
 use crate::control::{Made, Missed, ToWorker};
 use crate::options::Exchange;
@@ -47,7 +47,7 @@ impl Pending {
         }
     }
 
-    fn remove(&mut self, key: &BlockKey) {
+    pub(super) fn remove(&mut self, key: &BlockKey) {
         if let Some((phase, _)) = self.results.remove(key) {
             self.left[phase] -= 1;
         }
@@ -70,18 +70,23 @@ impl Scheduler {
         entry.coming.retain(|&other| other != worker);
         let left = entry.readers_left;
         self.holds(key, worker);
-        if left == 0 && !self.pending.contains(&key) {
-            let holders = self
-                .directory
-                .get(&key)
-                .map_or(&[][..], |entry| &entry.holders);
-            for holder in holders {
-                if let Some(member) = self.fleet.get_mut(*holder) {
-                    member.dead.push(key);
-                }
-            }
-            self.forget(&key);
+        if left == 0 && !self.pending.contains(&key) && !self.checkpoints.wants(&key) {
+            self.died(&key);
         }
+    }
+
+    /// Nobody needs `key` any more: whoever holds it is told so.
+    pub(super) fn died(&mut self, key: &BlockKey) {
+        let holders = self
+            .directory
+            .get(key)
+            .map_or(&[][..], |entry| &entry.holders);
+        for holder in holders {
+            if let Some(member) = self.fleet.get_mut(*holder) {
+                member.dead.push(*key);
+            }
+        }
+        self.forget(key);
     }
 
     /// A block exists; its unfinished readers go to `next`.
@@ -113,7 +118,7 @@ impl Scheduler {
             entry.hold(worker);
         }
         if block.durable {
-            entry.durable = true;
+            entry.put(self.leases.granted());
             self.pending.remove(&key);
         }
         match self.pending.results.get_mut(&key) {
@@ -141,15 +146,19 @@ impl Scheduler {
 
     /// The store has `key`.
     pub(super) fn durable(&mut self, key: BlockKey) {
+        if self.checkpoints.sweeps(&key) {
+            return;
+        }
         self.pending.remove(&key);
         let was_available = self.directory.is_available(&key);
         let Some(entry) = self.directory.get_mut(&key) else {
             return;
         };
-        entry.durable = true;
+        entry.put(self.leases.granted());
         if !was_available {
             self.is_back(&key);
         }
+        self.was_put(&key);
     }
 
     /// A block that was nowhere is somewhere: whoever waited for it to be made again need not.
@@ -170,6 +179,7 @@ impl Scheduler {
                 if self.is_keeper(key, worker) {
                     self.keep(*key);
                 }
+                self.put_instead_of(key, worker);
                 if self
                     .directory
                     .get(key)
@@ -182,12 +192,13 @@ impl Scheduler {
     }
 
     /// Forgets a block that nobody reads and nobody holds. One that the store has from among peers is
-    /// remembered: lineage ends there.
+    /// remembered: lineage ends there. So is a result, for checkpoints name it.
     fn forget(&mut self, key: &BlockKey) {
         let by_peers = self.settings.exchange == Exchange::Peer;
         if let Some(entry) = self.directory.get(key)
             && entry.holders.is_empty()
             && !(entry.durable && by_peers && !self.plan.is_source(key))
+            && !self.plan.is_result(key)
         {
             self.directory.remove(key);
         }
@@ -224,15 +235,16 @@ impl Scheduler {
         if let Some((_, keeper)) = self.pending.results.get_mut(&key) {
             *keeper = holder;
             if let Some(worker) = holder {
-                self.send(worker, ToWorker::Store { keys: vec![key] });
+                let keys = vec![key];
+                self.send(worker, ToWorker::Store { keys, lost: true });
             }
         }
     }
 
     // ---- what is lost
 
-    /// A block could not be had by `worker` where it was said to be.
-    pub(super) fn missed(&mut self, worker: WorkerId, missed: &Missed) {
+    /// A block could not be had by `worker`, under a lease, where it was said to be.
+    pub(super) fn missed(&mut self, worker: WorkerId, lease: LeaseId, missed: &Missed) {
         let key = missed.key;
         if self.plan.is_source(&key) {
             return;
@@ -244,9 +256,13 @@ impl Scheduler {
         entry
             .holders
             .retain(|holder| *holder != worker && !missed.workers.contains(holder));
-        // It may have become durable only after the worker was told where to look.
-        let is_lost_result = entry.durable && missed.store && self.plan.is_result(&key);
-        entry.durable &= !missed.store;
+        // It may have become durable only after the worker looked.
+        let is_lost = entry.durable && missed.store && entry.was_put_before(lease);
+        let is_lost_result = is_lost && self.plan.is_result(&key);
+        entry.durable &= !is_lost;
+        if is_lost {
+            self.was_lost(&key);
+        }
         if is_lost_result && let Some(writer) = self.plan.writer(&key) {
             self.pending.insert(key, usize::from(writer.phase));
         }
@@ -259,6 +275,7 @@ impl Scheduler {
 
     /// `key` is nowhere: if somebody still needs it, it is made again.
     pub(super) fn mourn(&mut self, key: BlockKey) {
+        self.was_lost(&key);
         let needed = self.pending.contains(&key)
             || self
                 .directory

@@ -125,7 +125,8 @@ impl Scheduler {
             return;
         }
         for (key, entry) in self.directory.iter() {
-            let needed = entry.readers_left > 0 || self.pending.contains(key);
+            let needed =
+                entry.readers_left > 0 || self.pending.contains(key) || self.checkpoints.wants(key);
             if needed
                 && !entry.durable
                 && let Some(keeper) = entry.holders.first()
@@ -199,7 +200,9 @@ impl Scheduler {
         retiring.left.retain(|key, _| {
             let entry = self.directory.get(key);
             entry.is_some_and(|entry| {
-                let needed = entry.readers_left > 0 || self.pending.contains(key);
+                let needed = entry.readers_left > 0
+                    || self.pending.contains(key)
+                    || self.checkpoints.wants(key);
                 needed && !entry.durable && entry.holders.first() == Some(&worker)
             })
         });
@@ -262,7 +265,8 @@ impl Scheduler {
             }
         }
         if !store.is_empty() {
-            self.send(worker, ToWorker::Store { keys: store });
+            let (keys, lost) = (store, false);
+            self.send(worker, ToWorker::Store { keys, lost });
         }
         for (taker, blocks) in take {
             self.send(taker, ToWorker::Take { blocks });

@@ -19,6 +19,7 @@ fn calm(workers: u32) -> Setup {
         exchange: Exchange::Peer,
         durability: Durability::Outputs,
         preload: false,
+        checkpoint_us: None,
         memory: 1 << 40,
         costs: Costs::Drawn,
         faults: Faults::default(),

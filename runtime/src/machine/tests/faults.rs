@@ -45,6 +45,18 @@ fn setup(seed: u64, truth: &Truth) -> Setup {
         Exchange::Cache,
         Exchange::Store,
     ]);
+    let durability = dice.one_of(&[
+        Durability::Outputs,
+        Durability::Checkpoint { every_s: 1 },
+        Durability::Checkpoint { every_s: 1 },
+        Durability::All,
+    ]);
+    let is_saved = durability != Durability::Outputs;
+    let checkpoint_us = is_saved.then(|| dice.one_of(&[1, 1_000, 20_000, 100_000]));
+    // Some thousand steps a run; who dies later than at its end does not die.
+    let driver_dies = (0..dice.one_of(&[0, 1, 1, 2, 4]))
+        .map(|_| dice.within(1, 20 * tasks))
+        .collect();
     let mut setup = Setup {
         seed,
         workers,
@@ -58,12 +70,14 @@ fn setup(seed: u64, truth: &Truth) -> Setup {
             Policy::Random,
         ]),
         exchange,
-        durability: dice.one_of(&[Durability::Outputs, Durability::Outputs, Durability::All]),
+        durability,
+        checkpoint_us,
         preload: dice.chance(300) && exchange != Exchange::Store,
         memory: dice.one_of(&[least, least + truth.largest_task, 4 * least, 1 << 30]),
         costs: Costs::Drawn,
         faults: Faults {
             kills,
+            driver_dies,
             slow_workers: rare(dice, 300),
             latency_us: rare(dice, 20_000),
             peer_fails: rare(dice, 50),

@@ -157,7 +157,8 @@ fn what_is_not_taken_in_time_goes_to_the_store() {
         format!(
             "0 gets {:?}",
             ToWorker::Store {
-                keys: kept.to_vec()
+                keys: kept.to_vec(),
+                lost: false,
             }
         )
     };
@@ -397,6 +398,7 @@ fn waves(seed: u64, workers: u32, memory: u64, work_us: u64, notice_us: u64) -> 
         exchange: Exchange::Peer,
         durability: Durability::Outputs,
         preload: seed.is_multiple_of(4),
+        checkpoint_us: None,
         memory,
         costs: Costs::Drawn,
         faults: Faults {

@@ -2,9 +2,11 @@
 //! of single decisions.
 
 mod calm;
+mod checkpoints;
 mod elastic;
 mod faults;
 mod leaving;
+mod manifests;
 mod plans;
 mod setup;
 mod tables;

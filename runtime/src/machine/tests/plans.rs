@@ -51,6 +51,7 @@ pub(super) fn qr_spec(
         q: all.then(|| ResultPlace::Npy("q.npy".into())),
         r: Some(ResultPlace::Npy("r.npy".into())),
         check: all,
+        report: None,
         interrupt: crate::Interrupt::default(),
     };
     PlanSpec {

@@ -53,6 +53,8 @@ pub(super) struct Kill {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     pub(super) kills: Vec<Kill>,
+    /// The driver dies with all its workers after so many steps, each time counted from its start.
+    pub(super) driver_dies: Vec<u64>,
     /// A worker computes and fetches so many times slower.
     pub(super) slow_workers: u64,
     /// Messages take up to so many microseconds more.
@@ -83,6 +85,8 @@ pub(super) struct Setup {
     pub(super) exchange: Exchange,
     pub(super) durability: Durability,
     pub(super) preload: bool,
+    /// Microseconds from one checkpoint to the next, at least.
+    pub(super) checkpoint_us: Option<u64>,
     pub(super) memory: u64,
     pub(super) costs: Costs,
     pub(super) faults: Faults,

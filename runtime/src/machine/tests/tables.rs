@@ -189,7 +189,7 @@ fn a_result_is_put_again_when_its_task_runs_again_or_its_maker_is_lost() {
         Some(Action::Compute(LeaseId(1), _))
     ));
     for _ in 0..2 {
-        worker.handle_input(NOW, Input::Store(vec![block]));
+        worker.handle_input(NOW, Input::Store(vec![block], true));
         assert_eq!(worker.poll_action(), Some(Action::Store(copy)));
         assert_eq!(worker.poll_action(), None, "one put at a time");
         worker.handle_input(NOW, Input::Stored(copy, Ok(Moved::once(8))));
@@ -238,6 +238,8 @@ pub(super) fn scheduler(plan: &Arc<Plan>, workers: u32) -> Scheduler {
         cores: 1,
         policy: Policy::Locality,
         exchange: Exchange::Peer,
+        durability: Durability::Outputs,
+        checkpoint: None,
         preload: false,
         start_timeout: Duration::from_secs(2),
         lease: Duration::from_secs(3),
@@ -273,6 +275,12 @@ pub(super) fn actions(scheduler: &mut Scheduler) -> Vec<String> {
             scheduler::Action::PhaseDone(phase, _) => format!("phase {phase} done"),
             scheduler::Action::Admit(request, worker) => format!("{request} is {}", worker.0),
             scheduler::Action::Decline(request, reason) => format!("{request} is not: {reason}"),
+            scheduler::Action::WriteManifest(m) => {
+                format!("write manifest {} of {} tasks", m.number, m.task_count())
+            }
+            scheduler::Action::Sweep { before, blocks } => {
+                format!("sweep before {before}, {} blocks", blocks.len())
+            }
             scheduler::Action::Completed => "completed".to_owned(),
             scheduler::Action::Failed(reason) => format!("failed: {}", &reason[..20]),
         });
@@ -384,7 +392,8 @@ fn a_result_whose_maker_is_lost_is_put_by_who_has_it() {
     );
     coordinator.handle_input(NOW, scheduler::Input::Left(WorkerId(1)));
     let words = actions(&mut coordinator);
-    let store = format!("2 gets {:?}", ToWorker::Store { keys: vec![block] });
+    let keys = vec![block];
+    let store = format!("2 gets {:?}", ToWorker::Store { keys, lost: true });
     assert!(words.contains(&store), "{words:?}");
 }
 

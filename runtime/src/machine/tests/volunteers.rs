@@ -7,7 +7,7 @@ use super::plans;
 use super::tables::{actions, done, joined};
 use crate::machine::scheduler::{Input, Scheduler, Settings, Volunteers};
 use crate::machine::{Timestamp, WorkerId};
-use crate::options::{Exchange, Policy};
+use crate::options::{Durability, Exchange, Policy};
 use crate::plan::Plan;
 
 fn at(seconds: u64) -> Timestamp {
@@ -21,6 +21,8 @@ fn scheduler(plan: &Arc<Plan>, workers: u32, helpers_max: u32) -> Scheduler {
         cores: 1,
         policy: Policy::Locality,
         exchange: Exchange::Peer,
+        durability: Durability::Outputs,
+        checkpoint: None,
         preload: false,
         start_timeout: Duration::from_secs(100),
         lease: Duration::from_secs(3),

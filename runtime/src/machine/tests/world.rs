@@ -1,6 +1,8 @@
 //! A world of one coordinator and its workers, driven by a seed: the real machines, and around them
 //! a store, links, threads and mishaps. Each action becomes an input at now + a cost.
 
+mod saved;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
 use crate::machine::worker::{self, FetchFailure, Origin, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
+use crate::manifest::Manifest;
 use crate::matrix::Moved;
 use crate::plan::TaskId;
 
@@ -38,6 +41,11 @@ enum Event {
     Leave(WorkerId),
     /// It is there.
     Expire(WorkerId),
+    /// A manifest takes effect, then the coordinator hears of it.
+    ManifestPut(Box<Manifest>),
+    ManifestWritten,
+    /// Older manifests are gone, then some blocks, then the others; then the coordinator hears of it.
+    Swept(u32, Vec<BlockKey>),
     WorkerTimer(WorkerId),
     Timer,
 }
@@ -65,6 +73,12 @@ pub(super) struct Outcome {
     /// Workers that ever ran.
     pub(super) started: usize,
     pub(super) profile: Profile,
+    /// Manifests that were written.
+    pub(super) manifests: u32,
+    /// How often the driver died.
+    pub(super) drivers: u32,
+    /// Tasks that were finished in the last manifest when the last driver began.
+    pub(super) restored: u64,
 }
 
 /// See the module's page.
@@ -86,6 +100,14 @@ pub(super) struct World<'a> {
     leases: BTreeMap<LeaseId, (WorkerId, TaskId)>,
     effective: BTreeMap<TaskId, u64>,
     phases: Vec<PhaseFigures>,
+    manifests: BTreeMap<u32, Manifest>,
+    /// Tasks of complete manifests, which must not run again.
+    settled: BTreeSet<TaskId>,
+    written: u32,
+    drivers: u32,
+    restored: u64,
+    /// When the next driver dies.
+    dies_at: Option<u64>,
     over: Option<Result<(), String>>,
     progress_at: u64,
     idle_events: u32,
@@ -94,21 +116,11 @@ pub(super) struct World<'a> {
 
 impl<'a> World<'a> {
     pub(super) fn new(truth: &'a Truth, setup: Setup) -> Self {
-        let settings = scheduler::Settings {
-            workers: setup.workers,
-            elastic: setup.elastic,
-            cores: setup.cores,
-            policy: setup.policy,
-            exchange: setup.exchange,
-            preload: setup.preload,
-            start_timeout: Duration::from_secs(2),
-            lease: Duration::from_secs(3),
-            volunteers: None,
-        };
         Self {
             dice: Dice(setup.seed),
-            coordinator: Scheduler::new(Arc::clone(&truth.plan), settings),
+            coordinator: Scheduler::new(Arc::clone(&truth.plan), settings(&setup)),
             truth,
+            dies_at: setup.faults.driver_dies.first().copied(),
             setup,
             now: 0,
             events: BTreeMap::new(),
@@ -121,6 +133,11 @@ impl<'a> World<'a> {
             leases: BTreeMap::new(),
             effective: BTreeMap::new(),
             phases: Vec::new(),
+            manifests: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            written: 0,
+            drivers: 0,
+            restored: 0,
             over: None,
             progress_at: 0,
             idle_events: 0,
@@ -142,6 +159,9 @@ impl<'a> World<'a> {
             self.happen(event);
             self.steps += 1;
             self.idle_events += 1;
+            if self.over.is_none() && self.dies_at.is_some_and(|at| at <= self.steps) {
+                self.driver_dies();
+            }
             if self.steps.is_multiple_of(256) {
                 self.coordinator.check_waiting(&self.truth.tasks);
             }
@@ -179,16 +199,17 @@ impl<'a> World<'a> {
         );
         let finished: u64 = self.effective.values().sum();
         let recomputed = self.phases.iter().map(|p| p.tasks_recomputed).sum();
-        assert_eq!(
-            self.effective.len(),
-            self.truth.tasks.len(),
-            "every task was finished"
-        );
-        assert_eq!(
-            recomputed,
-            finished - self.truth.tasks.len() as u64,
-            "tasks recomputed"
-        );
+        let to_do = self.truth.tasks.len() as u64 - self.restored;
+        let restored: u64 = self.phases.iter().map(|p| p.tasks_restored).sum();
+        assert_eq!(restored, self.restored, "tasks restored");
+        if self.setup.faults.store_loses == 0 {
+            assert_eq!(
+                self.effective.len() as u64,
+                to_do,
+                "every task that was not restored was finished, and no other"
+            );
+        }
+        assert_eq!(recomputed, finished - to_do, "tasks recomputed");
         let tallies = || {
             self.phases
                 .iter()
@@ -202,6 +223,9 @@ impl<'a> World<'a> {
             replaced: self.phases.iter().map(|p| p.replaced).sum(),
             started: self.nodes.len() + self.down.len(),
             profile: self.coordinator.profile().clone(),
+            manifests: self.written,
+            drivers: self.drivers,
+            restored: self.restored,
         }
     }
 
@@ -217,6 +241,11 @@ impl<'a> World<'a> {
             Event::Left(id) => self.coordinate(scheduler::Input::Left(id)),
             Event::Expire(id) => self.expire(id),
             Event::Said(id, message) => self.said(id, message),
+            Event::ManifestPut(manifest) => self.manifest_put(*manifest),
+            Event::ManifestWritten => {
+                self.coordinate(scheduler::Input::ManifestWritten(Ok(())));
+            }
+            Event::Swept(before, blocks) => self.swept(before, blocks),
             event => self.happen_at_worker(event),
         }
     }
@@ -255,9 +284,7 @@ impl<'a> World<'a> {
                 let left = Duration::from_micros(self.setup.faults.notice_us);
                 (id, worker::Input::Leave(left))
             }
-            Event::Timer | Event::Left(_) | Event::Said(..) | Event::Expire(_) => {
-                unreachable!("the coordinator's")
-            }
+            _ => unreachable!("the coordinator's"),
         };
         let at = self.at();
         if let Some(node) = self.nodes.get_mut(&id) {
@@ -329,7 +356,7 @@ impl<'a> World<'a> {
             }
             ToWorker::Assign(assignment) => Some(worker::Input::Assigned(assignment)),
             ToWorker::Preload { keys } => Some(worker::Input::Preload(keys)),
-            ToWorker::Store { keys } => Some(worker::Input::Store(keys)),
+            ToWorker::Store { keys, lost } => Some(worker::Input::Store(keys, lost)),
             ToWorker::Take { blocks } => Some(worker::Input::Take(blocks)),
             ToWorker::Stop => {
                 self.expire(id);
@@ -469,6 +496,11 @@ impl<'a> World<'a> {
                     if let ToWorker::Assign(assignment) = &message {
                         let phase = usize::from(assignment.task.phase);
                         assert!(phase <= self.phases.len(), "a task runs before its phase");
+                        let task = assignment.task;
+                        assert!(
+                            !self.settled.contains(&task),
+                            "{task:?} is done and durable"
+                        );
                         self.leases.insert(assignment.lease, (id, assignment.task));
                     }
                     let takes = self.latency();
@@ -480,6 +512,14 @@ impl<'a> World<'a> {
                 }
                 scheduler::Action::Admit(..) | scheduler::Action::Decline(..) => {
                     panic!("nobody volunteers in this world")
+                }
+                scheduler::Action::WriteManifest(manifest) => {
+                    let takes = self.dice.within(500, 20_000);
+                    self.push(takes * US, Event::ManifestPut(manifest));
+                }
+                scheduler::Action::Sweep { before, blocks } => {
+                    let takes = self.dice.within(500, 20_000);
+                    self.push(takes * US, Event::Swept(before, blocks));
                 }
                 scheduler::Action::Completed => self.over = Some(Ok(())),
                 scheduler::Action::Failed(reason) => self.over = Some(Err(reason)),
@@ -680,5 +720,21 @@ impl<'a> World<'a> {
             self.steps,
             self.coordinator.summary(&self.truth.tasks),
         )
+    }
+}
+
+fn settings(setup: &Setup) -> scheduler::Settings {
+    scheduler::Settings {
+        workers: setup.workers,
+        elastic: setup.elastic,
+        cores: setup.cores,
+        policy: setup.policy,
+        exchange: setup.exchange,
+        durability: setup.durability,
+        checkpoint: setup.checkpoint_us.map(Duration::from_micros),
+        preload: setup.preload,
+        start_timeout: Duration::from_secs(2),
+        lease: Duration::from_secs(3),
+        volunteers: None,
     }
 }
