@@ -51,6 +51,8 @@
 //! lambdapack  programs over tiles, and who depends on whom in them
 //! plan        programs bound to sizes, checked before anything starts
 //! cost        counts the bytes that a program moves, without running it
+//! cloud       the Lambda function that workers run in
+//! prices      what a run in the cloud costs in dollars
 //! control     the messages between a coordinator and its workers
 //! machine     every decision of a run: state machines without I/O, clock or async
 //! ```
@@ -60,6 +62,7 @@
 //! QUIC, stores).
 
 mod actors;
+pub mod cloud;
 pub mod control;
 pub mod cost;
 mod engine;
@@ -69,6 +72,7 @@ pub mod machine;
 pub mod matrix;
 pub mod options;
 pub mod plan;
+pub mod prices;
 pub mod remote;
 pub mod report;
 mod run;

@@ -2,6 +2,8 @@
 
 #[path = "cloud/emulator.rs"]
 mod emulator;
+#[path = "cloud/lambda_service.rs"]
+mod lambda_service;
 #[path = "cloud/s3.rs"]
 mod s3;
 #[path = "cloud/stores.rs"]

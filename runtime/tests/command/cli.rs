@@ -192,7 +192,7 @@ const REFUSED: &[(&str, &str)] = &[
     // usage
     (
         "",
-        "expected a subcommand; this version has: qr, coordinator, worker, completions, man; try --help",
+        "expected a subcommand; this version has: qr, lambda, coordinator, worker, completions, man; try --help",
     ),
     (
         "qr",
@@ -213,15 +213,15 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "cholesky good.npy",
-        "`peerwren cholesky` is not in this version; this version has: qr, coordinator, worker, completions, man",
+        "`peerwren cholesky` is not in this version; this version has: qr, lambda, coordinator, worker, completions, man",
     ),
     (
         "man svd",
-        "`peerwren svd` is not in this version; this version has: qr, coordinator, worker, completions, man",
+        "`peerwren svd` is not in this version; this version has: qr, lambda, coordinator, worker, completions, man",
     ),
     (
         "qrr good.npy",
-        "`qrr` is no subcommand; this version has: qr, coordinator, worker, completions, man",
+        "`qrr` is no subcommand; this version has: qr, lambda, coordinator, worker, completions, man",
     ),
     // outputs, found before the work
     (
