@@ -52,6 +52,8 @@
 //! lambdapack  programs over tiles, and who depends on whom in them
 //! plan        programs bound to sizes, checked before anything starts
 //! cost        counts the bytes that a program moves, without running it
+//! cloud       the Lambda function that workers run in
+//! prices      what a run in the cloud costs in dollars
 //! control     the messages between a coordinator and its workers
 //! manifest    what a checkpoint leaves in the store
 //! runs        what the drivers of runs leave for whoever resumes them
@@ -64,6 +66,7 @@
 //! QUIC, stores).
 
 mod actors;
+pub mod cloud;
 pub mod control;
 pub mod cost;
 mod durable;
@@ -75,6 +78,7 @@ pub mod manifest;
 pub mod matrix;
 pub mod options;
 pub mod plan;
+pub mod prices;
 pub mod remote;
 pub mod report;
 mod run;

@@ -2,6 +2,8 @@
 
 #[path = "cloud/emulator.rs"]
 mod emulator;
+#[path = "cloud/lambda_service.rs"]
+mod lambda_service;
 #[path = "cloud/runs.rs"]
 mod runs;
 #[path = "cloud/s3.rs"]

@@ -231,7 +231,8 @@ mod tests {
     fn a_sound_function_has_no_problems_and_each_fault_is_found() {
         assert_eq!(sound().problems(), Vec::<String>::new());
         assert!(sound().check().is_ok());
-        let faults: [(&str, fn(&mut Facts), bool); 9] = [
+        type Fault = (&'static str, fn(&mut Facts), bool);
+        let faults: [Fault; 9] = [
             ("is Pending", |f| f.state = "Pending".into(), true),
             (
                 "its last update Failed",

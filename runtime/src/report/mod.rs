@@ -160,8 +160,17 @@ pub struct RequestCounts {
 /// What a phase costs in US dollars, by a table of prices.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostEstimate {
-    /// Dollars; 0 where the workers run on machines of the user's.
+    /// Dollars by estimate before the run; 0 where the workers run on machines of the user's.
     pub estimate: f64,
+    /// Dollars for what was used; 0 where the workers run on machines of the user's.
+    #[serde(default)]
+    pub measured: f64,
+    /// Memory in GB times the duration of all invocations.
+    #[serde(default)]
+    pub gb_seconds: f64,
+    /// Invocations of the function.
+    #[serde(default)]
+    pub invocations: u64,
     /// Name and date of the table of prices; empty where none applies.
     pub table: String,
 }

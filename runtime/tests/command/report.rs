@@ -151,7 +151,8 @@ fn the_contracts_fields_are_there() {
         keys(&value["requests"]),
         set(&["store_get", "store_put", "peer_get", "peer_failed"])
     );
-    assert_eq!(keys(&value["cost_usd"]), set(&["estimate", "table"]));
+    let costs = ["estimate", "measured", "gb_seconds", "invocations", "table"];
+    assert_eq!(keys(&value["cost_usd"]), set(&costs));
 }
 
 #[test]

@@ -20,11 +20,12 @@ pub(crate) use store::StoreAction;
 use tracing::level_filters::LevelFilter;
 
 use crate::failure::Failure;
+use crate::lambda::LambdaCommand;
 use crate::resume::ResumeArgs;
 use crate::version;
 
 /// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 15] = [
+const LATER_COMMANDS: [&str; 13] = [
     "tsqr",
     "cholesky",
     "lu",
@@ -37,12 +38,11 @@ const LATER_COMMANDS: [&str; 15] = [
     "run",
     "sim",
     "experiment",
-    "lambda",
     "doctor",
 ];
 
 const THIS_VERSION_HAS: &str =
-    "this version has: qr, resume, coordinator, worker, store, completions, man";
+    "this version has: qr, resume, coordinator, worker, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -69,6 +69,13 @@ pub(crate) enum Command {
             peerwren qr a.npy --workers 4 --r r.npy --q q.npy --check"
     )]
     Qr(Box<QrArgs>),
+    /// Makes, changes, shows or deletes the Lambda function that workers run in
+    #[command(
+        subcommand,
+        disable_help_subcommand = true,
+        after_help = "Example:\n  peerwren lambda deploy bootstrap.zip --role arn:aws:iam::123456789012:role/peerwren"
+    )]
+    Lambda(LambdaCommand),
     /// Runs a factorization on workers that join from any machine
     #[command(
         after_help = "Example: four workers, started on any machines that reach this one and the store\n  \

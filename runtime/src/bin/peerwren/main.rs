@@ -6,6 +6,7 @@
 mod args;
 mod failure;
 mod interrupt;
+mod lambda;
 mod qr;
 mod remote;
 mod resume;
@@ -41,6 +42,7 @@ fn run(started: Instant) -> Result<(), Failure> {
     start_log(&cli);
     match cli.command {
         Command::Qr(arguments) => qr::run(*arguments, &cli.common, started),
+        Command::Lambda(command) => lambda::run(command, &cli.common),
         Command::Coordinator(arguments) => remote::coordinate(arguments, &cli.common, started),
         Command::Worker(arguments) => remote::work(arguments, &cli.common),
         Command::Resume(arguments) => resume::run(&arguments, &cli.common, started),
