@@ -2,6 +2,7 @@
 //! (hierarchical tile QR: Dongarra et al., arXiv:1110.1553; numpywren's tree as a baseline).
 
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use peerwren_kernels::op::KernelSet;

@@ -121,6 +121,7 @@ fn a_fleet_follows_the_work() {
             policy: Policy::Locality,
             exchange: Exchange::Peer,
             durability: Durability::Outputs,
+            checkpoint_us: None,
             preload: false,
             memory: truth.largest_task * [8, 1_000][(seed % 2) as usize],
             costs: Costs::Modelled,
