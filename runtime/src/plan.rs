@@ -2,6 +2,7 @@
 //! their inputs come from, which results are kept. Never moves a byte.
 
 mod arrays;
+mod spec;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,7 +11,6 @@ use peerwren_kernels::op::{KernelSet, TaskShapes};
 use peerwren_kernels::tile::Shape;
 use peerwren_transports::block::{BlockKey, Digest, Indices};
 use peerwren_transports::store::Place;
-use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::lambdapack::{Bound, Program, Task, Tile};
 use crate::matrix::SourceSpec;
@@ -18,54 +18,7 @@ use crate::matrix::zarr::Layout;
 use crate::options::ByteSize;
 
 pub use self::arrays::{ChunkOf, Kept};
-
-/// One statement of one phase at fixed loop indices.
-#[derive(
-    Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
-)]
-pub struct TaskId {
-    /// The phase.
-    pub phase: u8,
-    /// The statement.
-    pub stmt: u16,
-    /// The loop indices.
-    pub at: Indices,
-}
-
-/// A plan as plain data: all that a worker needs to know.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct PlanSpec {
-    /// The run, part of every block's name.
-    pub run: u64,
-    /// Programs that run one after the other.
-    pub phases: Vec<PhaseSpec>,
-}
-
-/// One program of a plan.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct PhaseSpec {
-    /// What it is for: `factor`, `q`, `check`.
-    pub name: String,
-    /// The program's file, for messages.
-    pub file: String,
-    /// Its text.
-    pub source: String,
-    /// Its parameters.
-    pub params: Vec<(String, i64)>,
-    /// Where each input family comes from.
-    pub inputs: Vec<(String, InputFrom)>,
-    /// The outputs to be kept.
-    pub results: Vec<Kept>,
-}
-
-/// Where the tiles of an input family come from.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub enum InputFrom {
-    /// A matrix in tiles of side `nb`: tile (i, j) is the part that begins at (i `nb`, j `nb`).
-    Matrix(SourceSpec, u32),
-    /// An output or a family of an earlier phase, by name, at the same indices.
-    Phase(u8, String),
-}
+pub use self::spec::{InputFrom, PhaseSpec, PlanSpec, TaskId};
 
 /// Why a plan is refused.
 #[derive(Debug, thiserror::Error)]
@@ -182,19 +135,6 @@ pub struct Plan {
     largest: (u64, String),
     block_bytes_max: u64,
     made: u64,
-}
-
-impl PlanSpec {
-    /// The digest of all that decides the bits: neither the run's number nor where its results go.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        let mut spec = self.clone();
-        spec.run = 0;
-        for kept in spec.phases.iter_mut().flat_map(|phase| &mut phase.results) {
-            kept.array = None;
-        }
-        Digest::of(&crate::control::encode(&spec))
-    }
 }
 
 impl Plan {

@@ -132,8 +132,9 @@ impl Fleet {
 
     /// Removes a lost worker for good; its counts stay.
     pub fn remove(&mut self, worker: WorkerId) -> Option<Member> {
+        let member = self.take(worker, true)?;
         self.fruitless_losses += 1;
-        self.take(worker, true)
+        Some(member)
     }
 
     /// Removes a worker that may go; its counts stay.
