@@ -73,6 +73,7 @@ mod durable;
 mod engine;
 pub mod lambdapack;
 pub mod linalg;
+mod log;
 pub mod machine;
 pub mod manifest;
 pub mod matrix;
@@ -85,5 +86,6 @@ mod run;
 pub mod runs;
 
 pub use engine::worker_main;
+pub use log::log_targets;
 pub use peerwren_kernels as kernels;
 pub use run::{Interrupt, RunError};

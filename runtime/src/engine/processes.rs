@@ -16,6 +16,7 @@ use peerwren_transports::store::Place;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
+use tracing_subscriber::prelude::*;
 
 use super::ticket::{TICKET_BYTES_MAX, TICKET_VERSION, Ticket};
 use crate::actors::worker::work;
@@ -213,6 +214,8 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .without_time()
+        .finish()
+        .with(crate::log::log_targets(ticket.log_level()))
         .init();
     end_with_driver(temporary_store)?;
     let system = actix::System::with_tokio_rt(crate::run::runtime);

@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use clap::CommandFactory;
 use peerwren::kernels::op::KernelSet;
+use tracing_subscriber::prelude::*;
 
 use args::{Cli, Command};
 use failure::Failure;
@@ -62,6 +63,8 @@ fn start_log(cli: &Cli) {
         .with_max_level(cli.common.log.filter())
         .with_writer(io::stderr)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .finish()
+        .with(peerwren::log_targets(cli.common.log.filter()))
         .init();
 }
 
