@@ -10,7 +10,7 @@ pub fn peerwren() -> Option<PathBuf> {
     beside("peerwren")
 }
 
-/// A binary of the workspace, see [`peerwren`].
+/// A binary of the workspace, see [`peerwren()`].
 pub fn beside(name: &str) -> Option<PathBuf> {
     let here = std::env::current_exe().ok()?;
     // target/debug/deps/test-0123456789abcdef
