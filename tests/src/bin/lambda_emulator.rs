@@ -1,7 +1,9 @@
 //! The emulated Lambda service as a command: for scripts, and for trying peerwren's Lambda engine without an
 //! account. Ends all instances when it ends, however it does.
 //!
-//!     lambda_emulator [--port N] [--settings FILE.json | --settings '{..}']
+//! ```text
+//! lambda_emulator [--port N] [--settings FILE.json | --settings '{..}']
+//! ```
 //!
 //! Prints its address in one line once it listens.
 
