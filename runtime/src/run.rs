@@ -340,6 +340,12 @@ impl Run {
                 continue;
             }
             let place = store.run_place()?.below(&format!("input-{family}.zarr"));
+            if self.is_resumed
+                && let Some(there) = zarr::uploaded(&source, &place, *block).await
+            {
+                *spec = there.spec().map_err(|e| failed(&e))?;
+                continue;
+            }
             let uploaded = tokio::select! {
                 uploaded = zarr::upload(&source, &place, *block) => uploaded,
                 () = self.interrupt.wait() => return Err(RunError::Interrupted),
@@ -706,7 +712,10 @@ impl Follower {
         }
         let tally = board.tally.since(&self.before.tally);
         let total = self.plan.task_count(phase);
-        let flops = self.plan.phase_flops(phase);
+        // Of what is left to do, if the run was resumed: a task is as good as another.
+        let left = total - board.tasks_restored.min(total);
+        let flops = u128::from(self.plan.phase_flops(phase)) * u128::from(left);
+        let flops = u64::try_from(flops / u128::from(total.max(1))).unwrap_or(u64::MAX);
         let writing = board.phase >= self.plan.phase_count();
         Progress {
             phase: match self.plan.phase_name(phase) {

@@ -69,6 +69,13 @@ pub fn resume(
         report: record.report_path(),
         interrupt,
     };
+    // Sooner told than after all the work. Arrays are there already, if only in part.
+    let results = [&request.q, &request.r].into_iter().flatten();
+    let input = request.source.place();
+    for file in results.filter(|result| matches!(result, ResultPlace::Npy(_))) {
+        file.check_writable(input.as_ref())
+            .map_err(|error| RunError::Usage(error.to_string()))?;
+    }
     let spec = record.plan.clone();
     qr::execute(clock, request, spec, Some(saved), progress)
 }
@@ -101,6 +108,11 @@ pub(super) fn save(request: &QrRequest, spec: &PlanSpec) -> Result<SavedRun, Run
             "a store in memory cannot be resumed from".to_owned(),
         ));
     };
+    if store.to_string().parse().as_ref() != Ok(&store) {
+        return Err(RunError::Usage(format!(
+            "--store {store} is not valid UTF-8, as it must be where a run can be resumed"
+        )));
+    }
     let remote = options.remote.as_ref();
     let token = remote.map(|remote| remote.token.clone());
     let place = |result: &ResultPlace| match result {

@@ -363,6 +363,12 @@ impl Scheduler {
         }
     }
 
+    /// How many tasks of a phase a manifest said were finished.
+    #[must_use]
+    pub fn restored(&self, phase: usize) -> u64 {
+        self.restored.get(phase).copied().unwrap_or(0)
+    }
+
     /// Panics with a sentence if what this machine knows contradicts itself.
     pub fn check_invariants(&self) {
         for (task, ready) in &self.ready {

@@ -131,10 +131,20 @@ fn a_run_whose_driver_died_is_finished_by_another() {
         let same = place.folder.bytes(name) == place.folder.bytes(other);
         assert!(same, "{name} and {other} have other bits");
     };
-    place.succeed(&format!("{PLAN} --workers 2 --q q1.npy --r r1.npy"));
+    // An array is a folder of files: each must be the same, and no other be there.
+    let same_array = || {
+        let differences = Command::new("diff")
+            .args(["-r", "r1.zarr", "r2.zarr"])
+            .current_dir(&place.folder.0)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&differences.stdout);
+        assert!(differences.status.success(), "R: {told}");
+    };
+    place.succeed(&format!("{PLAN} --workers 2 --q q1.npy --r r1.zarr"));
     let store = place.path("store");
     let line = format!(
-        "{PLAN} --workers 2 --durability checkpoint:1 --store store --q q2.npy --r r2.npy --report p.json"
+        "{PLAN} --workers 2 --durability checkpoint:1 --store store --q q2.npy --r r2.zarr --report p.json"
     );
     let (mut run, number, blocks) = place.start_checkpointed(&line, || vec![store.clone()]);
 
@@ -156,7 +166,11 @@ fn a_run_whose_driver_died_is_finished_by_another() {
 
     signal("KILL", run.id());
     run.wait().unwrap();
-    assert!(!place.path("q2.npy").exists() && !place.path("r2.npy").exists());
+    assert!(!place.path("q2.npy").exists());
+    assert!(
+        !place.path("r2.zarr/zarr.json").exists(),
+        "it does not open"
+    );
     let other = if number.starts_with('0') { "1" } else { "0" };
     place.refused(&format!("resume {other}"), "is kept in");
     place.refused("resume nothing", "`nothing` is no run; expected");
@@ -180,7 +194,7 @@ fn a_run_whose_driver_died_is_finished_by_another() {
         "{told}"
     );
     same("q1.npy", "q2.npy");
-    same("r1.npy", "r2.npy");
+    same_array();
     let report = place.folder.report("p.json");
     assert!(restored(&report) + restored(&report["q"]) > 0);
     assert_eq!(report["durability"], "checkpoint:1");
@@ -196,7 +210,6 @@ fn a_run_whose_driver_died_is_finished_by_another() {
         copy(&place.path(&format!("{name}-then")), &place.path(name));
     }
     fs::remove_file(place.path("q2.npy")).unwrap();
-    fs::remove_file(place.path("r2.npy")).unwrap();
     for folder in fs::read_dir(&blocks).unwrap() {
         let folder = folder.unwrap().path();
         if folder.file_name().unwrap() == "manifest" {
@@ -213,7 +226,7 @@ fn a_run_whose_driver_died_is_finished_by_another() {
     let told = place.succeed(&format!("resume {number} --report other.json --quiet"));
     assert!(told.contains("is not in the store as it was"), "{told}");
     same("q1.npy", "q2.npy");
-    same("r1.npy", "r2.npy");
+    same_array();
     let report = place.folder.report("other.json");
     assert_eq!(restored(&report) + restored(&report["q"]), 0);
 }

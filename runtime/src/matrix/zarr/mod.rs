@@ -19,7 +19,7 @@ pub use array::ZarrArray;
 pub use input::ZarrMatrix;
 pub use metadata::Layout;
 pub use result::check_writable;
-pub(crate) use upload::upload;
+pub(crate) use upload::{upload, uploaded};
 
 /// Where an array lies and how it is laid out; plain data.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]

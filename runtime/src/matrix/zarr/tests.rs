@@ -12,7 +12,7 @@ use super::array::{Found, ZarrArray, look};
 use super::chunk::{self, ChunkError};
 use super::input::{ZarrMatrix, wait};
 use super::metadata::{Layout, Unread};
-use super::{check_writable, upload};
+use super::{check_writable, upload, uploaded};
 use crate::matrix::{MatrixSource, Moved, ResultPlace, overlap};
 
 const GOLDEN: &str = include_str!("golden.json");
@@ -483,7 +483,10 @@ fn only_an_array_is_replaced() {
 fn an_upload_is_the_matrix_in_chunks() {
     let folder = Folder::new("upload");
     let source = MatrixSource::parse("random:45x31:7").unwrap();
-    let (there, moved) = wait(upload(&source, &folder.place("run/input-A.zarr"), 8)).unwrap();
+    let place = folder.place("run/input-A.zarr");
+    let found = |block| wait(uploaded(&source, &place, block));
+    assert!(found(8).is_none(), "nothing is there yet");
+    let (there, moved) = wait(upload(&source, &place, 8)).unwrap();
     assert_eq!(
         moved,
         Moved {
@@ -499,6 +502,9 @@ fn an_upload_is_the_matrix_in_chunks() {
     assert_eq!(whole(&there), whole(&source));
     let again = there.spec().unwrap().open().unwrap();
     assert_eq!(whole(&again), whole(&source));
+    let found_again = found(8).expect("it is there");
+    assert_eq!(found_again.spec().unwrap(), there.spec().unwrap());
+    assert!(found(9).is_none(), "in other chunks");
 }
 
 #[test]
