@@ -18,13 +18,13 @@ use crate::store::StoreError;
 pub(super) async fn put(store: &Arc<Inner>, key: &str, bytes: &Bytes) -> Result<(), Failed> {
     let mut upload = Upload::begin(store, key).await?;
     let written = upload.write(bytes).await;
-    upload.open = false;
     if written.is_err() {
         // What failed is told; what cannot be aborted is aborted with the run.
         if let Err(error) = abort(store, key, &upload.id).await {
             tracing::warn!(key, ?error, "parts of an object are left in the store");
         }
     }
+    upload.open = false;
     written
 }
 
