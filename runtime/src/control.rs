@@ -71,6 +71,8 @@ pub struct WorkerSettings {
     pub memory_bytes: u64,
     /// Compute threads.
     pub cores: u32,
+    /// Milliseconds between two signs of life.
+    pub alive_ms: u32,
 }
 
 /// Where a worker listens.

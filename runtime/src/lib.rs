@@ -47,6 +47,7 @@
 //! linalg      the calls: from a matrix and options to factors and a report
 //! matrix      where tiles come from (.npy, Zarr, generated) and where results go (.npy, Zarr)
 //! options     what a user may choose, its defaults and contradictions
+//! doctor      what a machine and its surroundings are good for
 //! remote      workers that join a run from any machine
 //! report      the figures of a run: JSON, summary, progress
 //! lambdapack  programs over tiles, and who depends on whom in them
@@ -69,6 +70,7 @@ mod actors;
 pub mod cloud;
 pub mod control;
 pub mod cost;
+pub mod doctor;
 mod durable;
 mod engine;
 pub mod lambdapack;

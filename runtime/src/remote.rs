@@ -8,6 +8,7 @@ pub(crate) mod token;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+pub(crate) use join::listen_anywhere;
 pub use join::{JoinEvent, JoinRequest, join};
 
 /// Documentation addresses: asking which of this machine's addresses a packet to them would leave from

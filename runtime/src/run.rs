@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::actors::clock::{self, Clock};
 use crate::actors::coordinator::{Board, Cancel, Coordinator, RunEvent, accept};
 use crate::actors::guests::Terms;
+use crate::actors::mail::{Mail, read_guests};
 use crate::actors::provisioner::{EndAll, Provisioner, ReportTo};
 use crate::actors::saver::Saver;
 use crate::actors::worker::{CLOSE_WAIT, limits};
@@ -29,7 +30,7 @@ use crate::engine::volunteers::Volunteers;
 use crate::engine::{Engine, worker_executable};
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler, Settings};
 use crate::matrix::{Moved, zarr};
-use crate::options::{EngineKind, MachineFacts, Resolved, StoreChoice};
+use crate::options::{ControlChoice, EngineKind, MachineFacts, Resolved, StoreChoice};
 use crate::plan::{InputFrom, Plan, PlanError, PlanSpec};
 use crate::remote::token::{Token, TokenFile};
 use crate::report::{Phase, Progress};
@@ -39,6 +40,9 @@ use crate::runs::SavedRun;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a worker may be silent: it gives ten signs of life in this time.
 const LEASE: Duration = Duration::from_secs(10);
+/// The same where control goes by mail: thirty looks for a letter at their rarest, since the store may
+/// hold one up.
+const LEASE_BY_MAIL: Duration = Duration::from_secs(30);
 /// Workers beyond those wanted that may join by themselves: they help where tasks pile up, and one
 /// takes over at once when another is lost.
 const HELPERS_MAX: u32 = 64;
@@ -384,11 +388,18 @@ impl Run {
             Node::bind(&identity, self.options.listen, Arc::new(NoBlocks), limits)
                 .map_err(|error| RunError::Usage(format!("--listen: {error}")))?;
         let engine = self.engine(&node, store, block_bytes_max)?;
-        let _token = self.write_token(&authority, &node)?;
+        let _token = self.write_token(&authority, &node, store)?;
         let provisioner = Provisioner::new(authority, engine).start();
         let (events, mut happened) = mpsc::unbounded_channel();
         let options = &self.options;
         let every_s = options.durability.checkpoint_s();
+        let (mail, lease) = match options.control {
+            ControlChoice::Quic => (None, LEASE),
+            ControlChoice::Auto | ControlChoice::Store => {
+                let mail = Mail::open(&store.store, &identity).await;
+                (Some(mail.map_err(RunError::Failed)?), LEASE_BY_MAIL)
+            }
+        };
         let settings = Settings {
             workers: options.workers,
             elastic: None,
@@ -404,12 +415,15 @@ impl Run {
                 .remote
                 .as_ref()
                 .map_or(START_TIMEOUT, |remote| remote.start_timeout),
-            lease: LEASE,
+            lease,
             volunteers: options
                 .remote
                 .is_some()
                 .then_some(scheduler::Volunteers { helpers_max }),
         };
+        let comes_by_mail = options.remote.is_some().then_some(mail.as_ref());
+        let desk = comes_by_mail.flatten().map(Mail::desk);
+        let life = mail.as_ref().map(Mail::life);
         let actor = Coordinator {
             clock,
             machine: match &manifest {
@@ -423,6 +437,7 @@ impl Run {
                 durability: options.durability,
                 memory_bytes: options.memory,
                 cores: options.cores,
+                alive_ms: u32::try_from(lease.as_millis() / 10).unwrap_or(u32::MAX),
             },
             provisioner: provisioner.clone(),
             links: std::collections::BTreeMap::new(),
@@ -439,10 +454,15 @@ impl Run {
             requests: 0,
             admission: None,
             granted: std::collections::BTreeMap::new(),
+            mail,
         };
         let coordinator = actor.start();
         // Told before the coordinator's first order, which waits in the same mailbox behind this.
         let accepting = actix::spawn(accept(incoming, coordinator.clone(), provisioner.clone()));
+        let guests = desk.map(|desk| {
+            let (coordinator, provisioner) = (coordinator.clone(), provisioner.clone());
+            actix::spawn(read_guests(desk, coordinator, provisioner))
+        });
         let outcome = match provisioner.send(ReportTo(coordinator.clone())).await {
             Ok(()) => tokio::select! {
                 outcome = follow(&mut happened) => outcome,
@@ -461,6 +481,12 @@ impl Run {
             })
             .await;
         accepting.abort();
+        if let Some(guests) = guests {
+            guests.abort();
+        }
+        if let Some(life) = life {
+            life.abort();
+        }
         node.close(CLOSE_WAIT).await;
         if let Some(saver) = saver {
             saver.finish().await;
@@ -481,6 +507,7 @@ impl Run {
                 let io_threads = cores.min(self.options.workers as usize);
                 Ok(Engine::Threads(Threads::new(
                     coordinator,
+                    self.options.control,
                     store.store.clone(),
                     self.kernels.clone(),
                     block_bytes_max,
@@ -498,6 +525,7 @@ impl Run {
                 Ok(Engine::Processes(Processes::new(
                     executable,
                     coordinator,
+                    self.options.control,
                     place,
                     // The last worker removes it, unless somebody may come back for it.
                     store.temporary.clone().filter(|_| self.saved.is_none()),
@@ -514,6 +542,7 @@ impl Run {
         &self,
         authority: &Authority,
         node: &Node,
+        store: &RunStore,
     ) -> Result<Option<TokenFile>, RunError> {
         let Some(remote) = &self.options.remote else {
             return Ok(None);
@@ -522,6 +551,8 @@ impl Run {
         let token = Token {
             identity: identity.map_err(|error| RunError::Failed(error.to_string()))?,
             coordinators: crate::remote::addresses_of(node.local_addr()),
+            store: store.name(),
+            control: self.options.control,
         };
         tracing::info!(address = %node.local_addr(), "listens");
         let written = token.write(&remote.token);

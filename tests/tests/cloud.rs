@@ -4,6 +4,8 @@
 mod emulator;
 #[path = "cloud/lambda_service.rs"]
 mod lambda_service;
+#[path = "cloud/remote.rs"]
+mod remote;
 #[path = "cloud/runs.rs"]
 mod runs;
 #[path = "cloud/s3.rs"]

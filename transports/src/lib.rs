@@ -7,6 +7,7 @@
 //! block     BlockKey names a block; Block is its bytes (shared, immutable), BlockBuf before that
 //! frame     bounded, versioned frames on any byte stream
 //! identity  the run's certificate authority and its nodes' identities
+//! mailbox   control through an object store, where no packet gets through
 //! quic      one UDP socket a node: control channels and block exchange
 //! store     where blocks and other objects rest: memory, a folder, or a bucket of S3
 //! ```
@@ -61,5 +62,6 @@
 pub mod block;
 pub mod frame;
 pub mod identity;
+pub mod mailbox;
 pub mod quic;
 pub mod store;

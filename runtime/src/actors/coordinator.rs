@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::clock::Clock;
 use super::guests::{Terms, serve_guest};
 use super::link::{ControlReceiver, Link, send_all};
+use super::mail::Mail;
 use super::provisioner::{EndWorker, Provisioner, StartWorker};
 use super::saver::Saver;
 use crate::control::{self, FromWorker, ToWorker, WorkerSettings};
@@ -81,6 +82,8 @@ pub(crate) struct Coordinator {
     pub(crate) admission: Option<(u64, Result<WorkerId, String>)>,
     /// Settings of volunteers that are yet to join: each says what it has.
     pub(crate) granted: BTreeMap<WorkerId, WorkerSettings>,
+    /// The run's mail, where control may come that way.
+    pub(crate) mail: Option<Mail>,
 }
 
 /// A worker has proved who it is and said hello.
@@ -90,6 +93,7 @@ pub(crate) struct Arrived {
     worker: WorkerId,
     hello: Hello,
     link: mpsc::Sender<Vec<u8>>,
+    by_mail: bool,
 }
 
 struct Hello {
@@ -113,6 +117,11 @@ struct Saved(Input);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Gone(pub(crate) WorkerId);
+
+/// A worker's connection ended before it said anything.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Mute(WorkerId);
 
 /// The run cannot go on for a reason outside the machines.
 #[derive(Message)]
@@ -144,11 +153,12 @@ impl Coordinator {
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Start(worker, _) => {
+                    self.watch_mail(ctx, worker);
                     let started = self.provisioner.try_send(StartWorker(worker));
                     self.expect_sent(started.is_ok());
                 }
                 Action::End(worker) => {
-                    self.links.remove(&worker);
+                    self.unlink(worker);
                     let ended = self.provisioner.try_send(EndWorker(worker));
                     self.expect_sent(ended.is_ok());
                 }
@@ -161,7 +171,10 @@ impl Coordinator {
                     Input::Swept
                 }),
                 Action::PhaseDone(_, figures) => self.tell_run(RunEvent::PhaseDone(figures)),
-                Action::Admit(request, worker) => self.admission = Some((request, Ok(worker))),
+                Action::Admit(request, worker) => {
+                    self.watch_mail(ctx, worker);
+                    self.admission = Some((request, Ok(worker)));
+                }
                 Action::Decline(request, reason) => {
                     self.admission = Some((request, Err(reason)));
                 }
@@ -213,6 +226,19 @@ impl Coordinator {
             tracing::warn!(%worker, "takes no messages any more and is taken for lost");
             self.links.remove(&worker);
             ctx.notify(Gone(worker));
+        }
+    }
+
+    fn watch_mail(&mut self, ctx: &Context<Self>, worker: WorkerId) {
+        if let Some(mail) = &mut self.mail {
+            mail.watch(worker, ctx.address());
+        }
+    }
+
+    fn unlink(&mut self, worker: WorkerId) {
+        self.links.remove(&worker);
+        if let Some(mail) = &mut self.mail {
+            mail.unwatch(worker);
         }
     }
 
@@ -299,7 +325,13 @@ impl Handler<Arrived> for Coordinator {
             worker,
             hello,
             link,
+            by_mail,
         } = arrived;
+        if let Some(mail) = &mut self.mail
+            && !by_mail
+        {
+            mail.unwatch(worker);
+        }
         if let Some(objection) = self.objection(&hello) {
             self.tell_run(RunEvent::Failed(objection));
             return;
@@ -339,10 +371,21 @@ impl Handler<Gone> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, Gone(worker): Gone, ctx: &mut Self::Context) {
-        self.links.remove(&worker);
+        self.unlink(worker);
         let ended = self.provisioner.try_send(EndWorker(worker));
         self.expect_sent(ended.is_ok());
         self.input(ctx, Input::Left(worker));
+    }
+}
+
+impl Handler<Mute> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, Mute(worker): Mute, ctx: &mut Self::Context) {
+        // Where it may come another way, it may have given this one up.
+        if self.mail.is_none() {
+            ctx.notify(Gone(worker));
+        }
     }
 }
 
@@ -391,7 +434,8 @@ pub(super) fn other_version(version: &str) -> Option<String> {
 }
 
 /// Reads what one worker says until it goes.
-async fn serve(link: Link, coordinator: Addr<Coordinator>) {
+pub(super) async fn serve(link: Link, coordinator: Addr<Coordinator>) {
+    let by_mail = link.is_by_mail();
     let NodeId::Worker(number) = link.peer else {
         return;
     };
@@ -412,7 +456,7 @@ async fn serve(link: Link, coordinator: Addr<Coordinator>) {
     })) = first
     else {
         tracing::warn!(%worker, "did not say hello and is turned away");
-        let _ = coordinator.send(Gone(worker)).await;
+        let _ = coordinator.send(Mute(worker)).await;
         return;
     };
     let Some(address) = reachable(&address, observed) else {
@@ -435,6 +479,7 @@ async fn serve(link: Link, coordinator: Addr<Coordinator>) {
             worker,
             hello,
             link,
+            by_mail,
         })
         .await
         .is_err()

@@ -55,36 +55,50 @@ pub(super) async fn serve_guest(
         let Ok(Some(question)) = timeout(QUESTION_TIMEOUT, hear(&mut receiver)).await else {
             return;
         };
-        let answer = match question {
-            FromGuest::Echo { bytes } if bytes.len() > ECHO_BYTES_MAX => return,
-            FromGuest::Echo { bytes } => ToGuest::Echo {
-                bytes,
-                unix_ms: unix_ms(clock::wall()),
-            },
-            FromGuest::Join {
-                version,
-                public_key,
-                cores,
-                memory_bytes,
-            } => {
-                let volunteer = Volunteer {
-                    version,
-                    cores,
-                    memory_bytes,
-                };
-                match join(volunteer, public_key, &coordinator, &provisioner).await {
-                    Ok(joined) => joined,
-                    Err(reason) => {
-                        tracing::warn!(?observed, reason, "a volunteer is turned away");
-                        ToGuest::Refused { reason }
-                    }
-                }
-            }
-        };
+        tracing::debug!(?observed, "a guest asks");
+        let answer = answer(question, &coordinator, &provisioner).await;
         if tell(&mut sender, &answer).await.is_none() {
             return;
         }
     }
+}
+
+/// The answer to a guest's question.
+pub(super) async fn answer(
+    question: FromGuest,
+    coordinator: &Addr<Coordinator>,
+    provisioner: &Addr<Provisioner>,
+) -> ToGuest {
+    let (volunteer, public_key) = match question {
+        FromGuest::Echo { bytes } if bytes.len() > ECHO_BYTES_MAX => {
+            let reason = format!("an echo of more than {ECHO_BYTES_MAX} bytes");
+            return ToGuest::Refused { reason };
+        }
+        FromGuest::Echo { bytes } => {
+            return ToGuest::Echo {
+                bytes,
+                unix_ms: unix_ms(clock::wall()),
+            };
+        }
+        FromGuest::Join {
+            version,
+            public_key,
+            cores,
+            memory_bytes,
+        } => {
+            let volunteer = Volunteer {
+                version,
+                cores,
+                memory_bytes,
+            };
+            (volunteer, public_key)
+        }
+    };
+    let joined = join(volunteer, public_key, coordinator, provisioner).await;
+    joined.unwrap_or_else(|reason| {
+        tracing::warn!(reason, "a volunteer is turned away");
+        ToGuest::Refused { reason }
+    })
 }
 
 async fn join(

@@ -4,10 +4,12 @@
 use std::net::SocketAddr;
 
 use peerwren_transports::identity::NodeId;
+use peerwren_transports::mailbox::{MailError, MailReceiver, MailSender, PostOffice, Pulse};
 use peerwren_transports::quic::{self, ChannelError, ControlChannel, DialError, Node};
 use tokio::sync::mpsc;
 
 use super::worker::WorkerError;
+use crate::options::ControlChoice;
 
 /// Addresses of a coordinator that are tried: a few names with a few addresses each. At 250 ms between
 /// the starts and 5 s for the last one a dial ends within 9 s.
@@ -36,14 +38,41 @@ impl From<ControlChannel> for Link {
     }
 }
 
+impl Link {
+    /// A way through the object store.
+    pub(super) fn by_mail(peer: NodeId, sender: MailSender, receiver: MailReceiver) -> Self {
+        Self {
+            peer,
+            observed: None,
+            sender: ControlSender::Mailbox(sender),
+            receiver: ControlReceiver::Mailbox(receiver),
+        }
+    }
+
+    /// Whether it goes through the object store.
+    pub(super) fn is_by_mail(&self) -> bool {
+        matches!(self.receiver, ControlReceiver::Mailbox(_))
+    }
+}
+
+/// Why a link has ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error(transparent)]
+    Mail(#[from] MailError),
+}
+
 /// The half that sends.
 pub(crate) enum ControlSender {
     Quic(quic::ControlSender),
+    Mailbox(MailSender),
 }
 
 impl ControlSender {
     /// Sends messages in order; waits while the other side does not take them.
-    pub(crate) async fn send(&mut self, messages: &[Vec<u8>]) -> Result<(), ChannelError> {
+    pub(crate) async fn send(&mut self, messages: &[Vec<u8>]) -> Result<(), LinkError> {
         match self {
             Self::Quic(sender) => {
                 for message in messages {
@@ -51,6 +80,16 @@ impl ControlSender {
                 }
                 Ok(())
             }
+            Self::Mailbox(sender) => Ok(sender.send(messages).await?),
+        }
+    }
+
+    /// Ends the link in good order. A stream ends by itself when it is dropped.
+    async fn finish(self) {
+        if let Self::Mailbox(sender) = self
+            && let Err(error) = sender.finish().await
+        {
+            tracing::debug!(%error, "the other side is not told that the link ends");
         }
     }
 }
@@ -58,13 +97,15 @@ impl ControlSender {
 /// The half that receives.
 pub(crate) enum ControlReceiver {
     Quic(quic::ControlReceiver),
+    Mailbox(MailReceiver),
 }
 
 impl ControlReceiver {
     /// The next message; `None` when the other side has ended the link.
-    pub(crate) async fn recv(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
+    pub(crate) async fn recv(&mut self) -> Result<Option<Vec<u8>>, LinkError> {
         match self {
-            Self::Quic(receiver) => receiver.recv().await,
+            Self::Quic(receiver) => Ok(receiver.recv().await?),
+            Self::Mailbox(receiver) => Ok(receiver.recv().await?),
         }
     }
 }
@@ -76,10 +117,12 @@ pub(super) async fn send_all(mut sender: ControlSender, mut waiting: mpsc::Recei
         while let Ok(message) = waiting.try_recv() {
             messages.push(message);
         }
-        if sender.send(&messages).await.is_err() {
+        if let Err(error) = sender.send(&messages).await {
+            tracing::debug!(%error, "a link ends");
             return;
         }
     }
+    sender.finish().await;
 }
 
 /// Reaches the coordinator at the first of its addresses that answers.
@@ -99,6 +142,42 @@ pub(crate) async fn dial(node: &Node, coordinators: &[String]) -> Result<Link, W
         }),
         Err(error) => Err(unreachable(error.to_string())),
     }
+}
+
+/// Reaches the coordinator in the ways that may be tried: by packets, and where none gets through, by
+/// mail through the run's store.
+pub(crate) async fn reach(
+    node: &Node,
+    coordinators: &[String],
+    control: ControlChoice,
+    mail: impl AsyncFnOnce() -> Result<PostOffice, String>,
+) -> Result<Link, WorkerError> {
+    let silent = match control {
+        ControlChoice::Quic => return dial(node, coordinators).await,
+        ControlChoice::Store => String::new(),
+        ControlChoice::Auto => match dial(node, coordinators).await {
+            Err(error @ WorkerError::Dial { .. }) => {
+                tracing::info!(%error, "tries the store instead");
+                format!("{error}; ")
+            }
+            dialed => return dialed,
+        },
+    };
+    let unreachable = |error: String| WorkerError::Dial {
+        addresses: "the store".to_owned(),
+        error: format!("{silent}{error}"),
+    };
+    let office = mail().await.map_err(unreachable)?;
+    let pulse = office.pulse().await;
+    let pulse = pulse.map_err(|error| unreachable(error.to_string()))?;
+    let Pulse { epoch, .. } = pulse
+        .ok_or_else(|| unreachable("no coordinator has shown a sign of life there".to_owned()))?;
+    let peer = NodeId::Coordinator;
+    Ok(Link::by_mail(
+        peer,
+        office.sender(peer, epoch),
+        office.receiver(peer, epoch),
+    ))
 }
 
 /// The addresses behind `host:port` texts, each once, in their order.

@@ -6,6 +6,7 @@ mod compute;
 pub(crate) mod coordinator;
 pub(crate) mod guests;
 pub(crate) mod link;
+pub(crate) mod mail;
 pub(crate) mod provisioner;
 pub(crate) mod saver;
 mod table;

@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::compute::{ComputePool, Computed, Job};
-use super::link::{ControlReceiver, Link, dial, send_all};
+use super::link::{ControlReceiver, ControlSender, Link, reach, send_all};
+use super::mail;
 use super::table::BlockTable;
 use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
 use crate::durable::DurableBlocks;
@@ -25,7 +26,9 @@ use crate::machine::cache::Copy;
 use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
 use crate::machine::{LeaseId, WorkerId};
 use crate::matrix::{MatrixSource, Moved, SourceSpec};
-use crate::plan::{Plan, TaskId};
+use crate::options::ControlChoice;
+use crate::plan::{Plan, PlanSpec, TaskId};
+use crate::remote::addresses_of;
 
 /// Messages that wait for the coordinator: 4 a task in flight and thousands of tasks a second, so
 /// that a coordinator which is busy for a second stalls nobody.
@@ -56,6 +59,11 @@ pub(crate) struct Joining {
     pub(crate) block_bytes_max: usize,
     /// Where the socket is bound.
     pub(crate) listen: SocketAddr,
+    /// Which ways to the coordinator are tried.
+    pub(crate) control: ControlChoice,
+    /// What it may take to leave when it is cancelled: time to give its blocks away. Ends at once where
+    /// absent.
+    pub(crate) leave: Option<Duration>,
 }
 
 /// Why a worker ended before it was told to.
@@ -81,7 +89,7 @@ pub(crate) enum WorkerError {
 /// The run cannot be joined, or the coordinator goes away.
 pub(crate) async fn work(
     joining: Joining,
-    cancelled: oneshot::Receiver<()>,
+    mut cancelled: oneshot::Receiver<()>,
 ) -> Result<(), WorkerError> {
     let table = BlockTable::default();
     let limits = limits(joining.block_bytes_max, PEERS_MAX);
@@ -92,29 +100,19 @@ pub(crate) async fn work(
         limits,
     )
     .map_err(|error| WorkerError::Bind(error.to_string()))?;
-    let Link {
-        mut sender,
-        mut receiver,
-        ..
-    } = dial(&node, &joining.coordinators).await?;
-    let hello = FromWorker::Hello {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        address: node.local_addr().to_string(),
-        fingerprint: fingerprint(),
-        kernels: joining
-            .kernels
-            .iter()
-            .map(|k| (k.name().to_owned(), k.version()))
-            .collect(),
-        cpu: cpu_name(),
+    let greeted = tokio::select! {
+        greeted = greet(&node, &joining) => greeted?,
+        Ok(()) = &mut cancelled => None,
     };
-    let gone = |_| WorkerError::CoordinatorGone;
-    let hello = [control::encode(&hello)];
-    sender.send(&hello).await.map_err(gone)?;
-    let (plan, settings) = match receive(&mut receiver).await? {
-        Some(ToWorker::Welcome { plan, settings }) => (plan, settings),
-        Some(ToWorker::Stop) => return Ok(()),
-        _ => return Err(WorkerError::Protocol("expected a welcome first".to_owned())),
+    let Some(Greeted {
+        sender,
+        receiver,
+        plan,
+        settings,
+    }) = greeted
+    else {
+        node.close(CLOSE_WAIT).await;
+        return Ok(());
     };
     let plan = Plan::checked_elsewhere(plan, joining.kernels)
         .map_err(|error| WorkerError::Protocol(error.to_string()))?;
@@ -135,11 +133,25 @@ pub(crate) async fn work(
     );
     let actor = actor.start();
     let sending = actix::spawn(send_all(sender, waiting));
-    let reading = read_all(receiver, actor.clone());
+    let over = async {
+        tokio::select! {
+            result = read_all(receiver, actor.clone()) => result,
+            _ = stop => Ok(()),
+        }
+    };
+    let leaving = async {
+        if cancelled.await.is_err() {
+            // Nobody can cancel any more.
+            return std::future::pending().await;
+        }
+        if let Some(span) = joining.leave {
+            let _ = actor.send(Depart(span)).await;
+            tokio::time::sleep(span).await;
+        }
+    };
     let result = tokio::select! {
-        result = reading => result,
-        _ = stop => Ok(()),
-        Ok(()) = cancelled => Ok(()),
+        result = over => result,
+        () = leaving => Ok(()),
     };
     let _ = actor.send(Told(ToWorker::Stop)).await;
     // The coordinator reads what was said before it hears that this worker is gone.
@@ -147,6 +159,58 @@ pub(crate) async fn work(
     let _ = tokio::time::timeout(Duration::from_secs(2), sending).await;
     node.close(CLOSE_WAIT).await;
     result
+}
+
+/// What a worker has once it is welcomed.
+struct Greeted {
+    sender: ControlSender,
+    receiver: ControlReceiver,
+    plan: PlanSpec,
+    settings: WorkerSettings,
+}
+
+/// Reaches the coordinator, says hello and is welcomed; `None` if it is told to stop instead.
+async fn greet(node: &Node, joining: &Joining) -> Result<Option<Greeted>, WorkerError> {
+    let mail = async || {
+        let run = joining.store.objects(joining.identity.run());
+        mail::office(&run, &joining.identity)
+    };
+    let link = reach(node, &joining.coordinators, joining.control, mail).await?;
+    let address = if link.is_by_mail() {
+        // Nobody sees from where this worker speaks.
+        addresses_of(node.local_addr()).swap_remove(0)
+    } else {
+        node.local_addr().to_string()
+    };
+    let Link {
+        mut sender,
+        mut receiver,
+        ..
+    } = link;
+    let hello = FromWorker::Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address,
+        fingerprint: fingerprint(),
+        kernels: joining
+            .kernels
+            .iter()
+            .map(|k| (k.name().to_owned(), k.version()))
+            .collect(),
+        cpu: cpu_name(),
+    };
+    let gone = |_| WorkerError::CoordinatorGone;
+    let hello = [control::encode(&hello)];
+    sender.send(&hello).await.map_err(gone)?;
+    match receive(&mut receiver).await? {
+        Some(ToWorker::Welcome { plan, settings }) => Ok(Some(Greeted {
+            sender,
+            receiver,
+            plan,
+            settings,
+        })),
+        Some(ToWorker::Stop) => Ok(None),
+        _ => Err(WorkerError::Protocol("expected a welcome first".to_owned())),
+    }
 }
 
 async fn receive(receiver: &mut ControlReceiver) -> Result<Option<ToWorker>, WorkerError> {
@@ -173,12 +237,12 @@ async fn read_all(
 }
 
 /// Digest of the kernel self-test: two CPUs with the same one give the same bits.
-fn fingerprint() -> Digest {
+pub(crate) fn fingerprint() -> Digest {
     let words = peerwren_kernels::self_test();
     Digest::of(bytemuck::cast_slice(&words))
 }
 
-fn cpu_name() -> String {
+pub(crate) fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
         .lines()
@@ -197,6 +261,11 @@ struct Told(ToWorker);
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Finished(LeaseId, Computed);
+
+/// Leave within this time.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Depart(Duration);
 
 struct WorkerActor {
     clock: Clock,
@@ -490,6 +559,14 @@ impl Handler<Told> for WorkerActor {
             ToWorker::Take { blocks } => self.input(ctx, Input::Take(blocks)),
             ToWorker::Stop => ctx.stop(),
         }
+    }
+}
+
+impl Handler<Depart> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, Depart(span): Depart, ctx: &mut Self::Context) {
+        self.input(ctx, Input::Leave(span));
     }
 }
 

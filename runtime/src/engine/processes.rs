@@ -21,6 +21,7 @@ use tracing_subscriber::prelude::*;
 use super::ticket::{TICKET_BYTES_MAX, TICKET_VERSION, Ticket};
 use crate::actors::worker::work;
 use crate::machine::WorkerId;
+use crate::options::ControlChoice;
 
 /// Set in a worker's environment; what it holds is the version of the ticket.
 pub(crate) const WORKER_VARIABLE: &str = "PEERWREN_WORKER_PROCESS";
@@ -34,6 +35,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct Processes {
     executable: PathBuf,
     coordinator: SocketAddr,
+    control: ControlChoice,
     store: Place,
     temporary_store: Option<PathBuf>,
     block_bytes_max: u64,
@@ -49,6 +51,7 @@ impl Processes {
     pub(crate) fn new(
         executable: PathBuf,
         coordinator: SocketAddr,
+        control: ControlChoice,
         store: Place,
         temporary_store: Option<PathBuf>,
         block_bytes_max: u64,
@@ -57,6 +60,7 @@ impl Processes {
         Self {
             executable,
             coordinator,
+            control,
             store,
             temporary_store,
             block_bytes_max,
@@ -80,6 +84,7 @@ impl Processes {
             identity_pem: identity.to_pem(),
             store,
             block_bytes_max: self.block_bytes_max,
+            control: self.control,
             listen: super::listen_beside(self.coordinator).to_string(),
             log: tracing::level_filters::LevelFilter::current().to_string(),
         };

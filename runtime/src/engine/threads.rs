@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::actors::worker::{Joining, work};
 use crate::machine::WorkerId;
+use crate::options::ControlChoice;
 
 /// How long workers that were told to stop may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -20,6 +21,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The engine `threads`.
 pub(crate) struct Threads {
     coordinator: SocketAddr,
+    control: ControlChoice,
     store: BlockStore,
     kernels: KernelSet,
     block_bytes_max: usize,
@@ -32,6 +34,7 @@ impl Threads {
     /// An engine whose workers share `io_threads` threads for all but computing.
     pub(crate) fn new(
         coordinator: SocketAddr,
+        control: ControlChoice,
         store: BlockStore,
         kernels: KernelSet,
         block_bytes_max: usize,
@@ -41,6 +44,7 @@ impl Threads {
         let running = BTreeMap::new();
         Self {
             coordinator,
+            control,
             store,
             kernels,
             block_bytes_max,
@@ -60,6 +64,8 @@ impl Threads {
             store: self.store.clone(),
             kernels: self.kernels.clone(),
             block_bytes_max: self.block_bytes_max,
+            control: self.control,
+            leave: None,
             listen: super::listen_beside(self.coordinator),
         };
         let (cancel, cancelled) = oneshot::channel();

@@ -11,9 +11,10 @@ use tracing::level_filters::LevelFilter;
 
 use crate::actors::worker::Joining;
 use crate::machine::WorkerId;
+use crate::options::ControlChoice;
 
 /// Version of [`Ticket`].
-pub(crate) const TICKET_VERSION: &str = "2";
+pub(crate) const TICKET_VERSION: &str = "3";
 /// Longest ticket: an identity of a few kB, a place, and 16 addresses of up to 260 bytes.
 pub(crate) const TICKET_BYTES_MAX: usize = 64 << 10;
 
@@ -32,6 +33,8 @@ pub(crate) struct Ticket {
     pub(crate) block_bytes_max: u64,
     /// Where the worker's socket is bound.
     pub(crate) listen: String,
+    /// Which ways to the coordinator are tried.
+    pub(crate) control: ControlChoice,
     /// Least severe messages that it logs.
     pub(crate) log: String,
 }
@@ -48,6 +51,8 @@ impl Ticket {
             store: store.map_err(|error| error.to_string())?,
             kernels,
             block_bytes_max: usize::try_from(self.block_bytes_max).unwrap_or(usize::MAX),
+            control: self.control,
+            leave: None,
             listen: self.listen.parse::<SocketAddr>().map_err(|_| {
                 format!(
                     "the ticket's address to listen at, {}, is none",

@@ -9,8 +9,9 @@ use tokio::sync::watch;
 
 use crate::machine::WorkerId;
 
-/// How long workers that were told to stop may take to go.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long workers that were told to stop may take to go: one that is told by mail looks for it once a
+/// second.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The engine of a run whose workers are started elsewhere.
 pub(crate) struct Volunteers(watch::Sender<BTreeSet<WorkerId>>);

@@ -183,6 +183,8 @@ pub struct Scheduler {
     preloading: BTreeSet<WorkerId>,
     /// Since when no worker has been there, where workers come by themselves.
     alone_since: Option<Timestamp>,
+    /// Slots whose workers are gone and that wait for volunteers.
+    vacated: u32,
     /// Compute threads of workers that came by themselves.
     cores: BTreeMap<WorkerId, u32>,
     /// Workers that are to leave, and what they still have to give away.
@@ -225,6 +227,7 @@ impl Scheduler {
             got_ready: 0,
             preloading: BTreeSet::new(),
             alone_since: None,
+            vacated: 0,
             cores: BTreeMap::new(),
             retiring: BTreeMap::new(),
             profile: Profile::default(),

@@ -19,8 +19,6 @@ use crate::matrix::Moved;
 use crate::options::{Durability, Exchange};
 use crate::plan::{Plan, TaskId};
 
-/// Time between two signs of life.
-pub const ALIVE: Duration = Duration::from_secs(1);
 /// Blocks on their way to this worker at a time: two hide each other's latency, more only share
 /// the bandwidth.
 const FETCHES_MAX: usize = 2;
@@ -145,6 +143,7 @@ impl Worker {
     /// A worker with an empty cache.
     #[must_use]
     pub fn new(now: Timestamp, plan: Arc<Plan>, settings: WorkerSettings) -> Self {
+        let alive_at = now.after(alive(&settings));
         Self {
             cache: Cache::new(settings.memory_bytes),
             plan,
@@ -166,7 +165,7 @@ impl Worker {
             now,
             dropped: BTreeSet::new(),
             tally: Tally::default(),
-            alive_at: now.after(ALIVE),
+            alive_at,
             actions: VecDeque::new(),
         }
     }
@@ -191,7 +190,7 @@ impl Worker {
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if now >= self.alive_at {
             self.now = now;
-            self.alive_at = now.after(ALIVE);
+            self.alive_at = now.after(alive(&self.settings));
             self.leave_in_time();
             let (dropped, tally) = (self.take_dropped(), self.tally());
             self.send(FromWorker::Alive { dropped, tally });
@@ -666,4 +665,9 @@ impl Worker {
     fn send(&mut self, message: FromWorker) {
         self.actions.push_back(Action::Send(message));
     }
+}
+
+/// Time between two signs of life.
+fn alive(settings: &WorkerSettings) -> Duration {
+    Duration::from_millis(settings.alive_ms.max(1).into())
 }

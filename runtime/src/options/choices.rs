@@ -224,6 +224,18 @@ words! {
 }
 
 words! {
+    /// How control reaches workers that are not on this machine.
+    ControlChoice, "auto, quic or store", later None,
+    /// By QUIC, and through the store where no packet gets through.
+    #[default]
+    Auto = "auto",
+    /// By QUIC alone.
+    Quic = "quic",
+    /// Through the store alone.
+    Store = "store",
+}
+
+words! {
     /// How blocks move.
     Exchange, "peer, cache or store", later None,
     /// The worker's own cache, then its peers, then the store.

@@ -14,7 +14,9 @@ mod size;
 
 pub use peerwren_transports::store::Place;
 
-pub use choices::{EngineKind, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice};
+pub use choices::{
+    ControlChoice, EngineKind, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice,
+};
 pub use durability::Durability;
 pub use facts::MachineFacts;
 pub use remote::RemoteOptions;
@@ -75,6 +77,8 @@ pub struct RunOptions {
     pub listen: SocketAddr,
     /// How workers on other machines join; none do when absent.
     pub remote: Option<RemoteOptions>,
+    /// How control reaches workers.
+    pub control: ControlChoice,
 }
 
 impl Default for RunOptions {
@@ -94,6 +98,7 @@ impl Default for RunOptions {
             preload: false,
             listen: LISTEN_DEFAULT,
             remote: None,
+            control: ControlChoice::Auto,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::resolve::OptionError;
-use super::{EngineKind, RunOptions, StoreChoice};
+use super::{ControlChoice, EngineKind, RunOptions, StoreChoice};
 
 /// How workers on other machines join.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,15 @@ pub struct RemoteOptions {
 }
 
 impl RunOptions {
+    /// How control goes in fact: packets always reach workers on this machine.
+    pub(super) fn control_way(&self) -> ControlChoice {
+        let here = matches!(self.engine, EngineKind::Threads | EngineKind::Processes);
+        match self.control {
+            ControlChoice::Auto if here => ControlChoice::Quic,
+            control => control,
+        }
+    }
+
     /// Refuses what workers on other machines cannot do with.
     pub(super) fn check_remote(&self) -> Result<(), OptionError> {
         let wrong = |text: &str| Err(OptionError::Contradiction(text.to_owned()));

@@ -7,8 +7,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::{
-    BLOCK_MAX, ByteSize, CORES_MAX, Durability, EngineKind, Exchange, Heads, MachineFacts, Policy,
-    RemoteOptions, RunOptions, StoreChoice, TreeChoice, WORKER_MEMORY_PERCENT, WORKERS_MAX,
+    BLOCK_MAX, ByteSize, CORES_MAX, ControlChoice, Durability, EngineKind, Exchange, Heads,
+    MachineFacts, Policy, RemoteOptions, RunOptions, StoreChoice, TreeChoice,
+    WORKER_MEMORY_PERCENT, WORKERS_MAX,
 };
 
 /// The automatic block aims at this many tiles along the side of a square matrix.
@@ -53,6 +54,8 @@ pub struct Resolved {
     pub listen: SocketAddr,
     /// How workers on other machines join; none do when absent.
     pub remote: Option<RemoteOptions>,
+    /// How control reaches workers.
+    pub control: ControlChoice,
 }
 
 /// A reduction tree with its parameters.
@@ -196,6 +199,7 @@ impl RunOptions {
             preload: self.preload,
             listen: self.listen,
             remote: self.remote.clone(),
+            control: self.control_way(),
         })
     }
 

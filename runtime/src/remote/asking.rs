@@ -6,16 +6,24 @@ use std::time::Duration;
 
 use peerwren_transports::block::{Block, BlockKey};
 use peerwren_transports::identity::NodeIdentity;
+use peerwren_transports::mailbox::Question;
 use peerwren_transports::quic::{BlockSource, Node};
+use peerwren_transports::store::{BlockStore, Place};
 use tokio::time::timeout;
 
+use super::token::Token;
 use crate::actors::link::{Link, dial};
+use crate::actors::mail;
 use crate::actors::worker::{CLOSE_WAIT, WorkerError, limits};
 use crate::control;
 use crate::control::joining::{FromGuest, ToGuest};
 
 /// How long the coordinator may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer by mail may take: the coordinator looks for questions every 2 s, and its store may
+/// be slow.
+const MAIL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A guest at a coordinator.
 pub(crate) struct Asking {
@@ -56,6 +64,34 @@ impl Asking {
         drop(self.link);
         self.node.close(CLOSE_WAIT).await;
     }
+}
+
+/// Asks through the run's store, where no packet gets through.
+pub(crate) async fn ask_by_mail(
+    token: &Token,
+    key: u64,
+    question: &FromGuest,
+) -> Result<ToGuest, WorkerError> {
+    let unreachable = |error: &dyn std::fmt::Display| WorkerError::Dial {
+        addresses: format!("the store {}", token.store),
+        error: error.to_string(),
+    };
+    let place: Place = token.store.parse().map_err(|e| unreachable(&e))?;
+    let store = BlockStore::join(&place)
+        .await
+        .map_err(|e| unreachable(&e))?;
+    let run = store.objects(token.identity.run());
+    let office = mail::office(&run, &token.identity).map_err(WorkerError::Protocol)?;
+    let pulse = office.pulse().await.map_err(|e| unreachable(&e))?;
+    let pulse =
+        pulse.ok_or_else(|| unreachable(&"no coordinator has shown a sign of life there"))?;
+    let question = Question {
+        key,
+        message: control::encode(question),
+    };
+    let answer = office.ask(pulse.epoch, &question, MAIL_TIMEOUT).await;
+    let answer = answer.map_err(|e| unreachable(&e))?;
+    control::decode(&answer).map_err(|error| WorkerError::Protocol(error.to_string()))
 }
 
 struct Nothing;

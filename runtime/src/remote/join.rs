@@ -9,17 +9,21 @@ use peerwren_kernels::op::KernelSet;
 use peerwren_transports::identity::PendingIdentity;
 use tokio::sync::oneshot;
 
-use super::asking::Asking;
+use super::asking::{Asking, ask_by_mail};
 use super::token::Token;
 use crate::actors::clock::{self, Clock};
 use crate::actors::worker::{Joining, WorkerError, work};
 use crate::control::joining::{FromGuest, ToGuest};
 use crate::engine::ticket::Ticket;
 use crate::machine::{Timestamp, WorkerId};
+use crate::options::ControlChoice;
 use crate::run::{Interrupt, RunError};
 
 /// Between two tries to reach a coordinator: doubled from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// What a worker may take to leave: half of it for handing blocks to others, the rest for the store.
+const LEAVE: Duration = Duration::from_secs(20);
 
 /// How a machine takes part in a run.
 pub struct JoinRequest {
@@ -108,7 +112,7 @@ impl Volunteer {
         if request.coordinators.is_empty() {
             request.coordinators.clone_from(&token.coordinators);
         }
-        if request.coordinators.is_empty() {
+        if request.coordinators.is_empty() && token.control == ControlChoice::Quic {
             return Err(RunError::Usage(
                 "the token names no coordinator: say where it listens with --join HOST:PORT"
                     .to_owned(),
@@ -198,18 +202,14 @@ impl Volunteer {
         let guest = &self.token.identity;
         let key = PendingIdentity::of(guest).map_err(|error| broken(&error))?;
         let coordinators = &self.request.coordinators;
-        let mut asking = Asking::open(guest, coordinators, self.listen)
-            .await
-            .map_err(ended)?;
         let question = FromGuest::Join {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             public_key: key.public_key().to_vec(),
             cores: self.request.cores,
             memory_bytes: self.request.memory_bytes,
         };
-        let answer = asking.ask(&question).await;
-        asking.close().await;
-        match answer.map_err(ended)? {
+        let (answer, control) = self.answer(&key, &question).await.map_err(ended)?;
+        match answer {
             ToGuest::Joined {
                 worker,
                 certificate,
@@ -225,12 +225,14 @@ impl Volunteer {
                     store,
                     block_bytes_max,
                     listen: self.listen.to_string(),
+                    control,
                     log: tracing::level_filters::LevelFilter::current().to_string(),
                 };
-                let joining = ticket
+                let mut joining = ticket
                     .joining(self.request.kernels.clone())
                     .await
                     .map_err(|error| broken(&error))?;
+                joining.leave = Some(LEAVE);
                 self.tell_joined(worker);
                 Ok(joining)
             }
@@ -243,6 +245,35 @@ impl Volunteer {
         }
     }
 
+    /// Asks in the ways that may be tried: the answer, and the ways that are worth a try from now on.
+    async fn answer(
+        &self,
+        key: &PendingIdentity,
+        question: &FromGuest,
+    ) -> Result<(ToGuest, ControlChoice), WorkerError> {
+        let (guest, control) = (&self.token.identity, self.token.control);
+        if control != ControlChoice::Store {
+            let coordinators = &self.request.coordinators;
+            match Asking::open(guest, coordinators, self.listen).await {
+                Ok(mut asking) => {
+                    let answer = asking.ask(question).await;
+                    asking.close().await;
+                    return Ok((answer?, control));
+                }
+                Err(error @ WorkerError::Dial { .. }) if control == ControlChoice::Auto => {
+                    tracing::info!(%error, "asks through the store instead");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut number = [0; 8];
+        // The end of a point of a curve: as good as drawn.
+        let public = key.public_key();
+        number.copy_from_slice(&public[public.len() - 8..]);
+        let answer = ask_by_mail(&self.token, u64::from_le_bytes(number), question).await?;
+        Ok((answer, ControlChoice::Store))
+    }
+
     fn tell_joined(&mut self, worker: WorkerId) {
         let run = self.token.identity.run();
         (self.request.told)(JoinEvent::Joined {
@@ -253,7 +284,7 @@ impl Volunteer {
 }
 
 /// Every address of this machine, of both kinds where it has both.
-fn listen_anywhere() -> SocketAddr {
+pub(crate) fn listen_anywhere() -> SocketAddr {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     match UdpSocket::bind(both) {
         Ok(_) => both,

@@ -9,6 +9,8 @@ use std::time::SystemTime;
 
 use peerwren_transports::identity::{IdentityError, NodeId, NodeIdentity};
 
+use crate::options::ControlChoice;
+
 /// First line of every token.
 const TITLE: &str = "peerwren token 1";
 /// Longest token: an identity of a few kB, some addresses, a place.
@@ -22,6 +24,10 @@ pub(crate) struct Token {
     pub(crate) identity: NodeIdentity,
     /// Where the coordinator may listen, `host:port` each, best first.
     pub(crate) coordinators: Vec<String>,
+    /// Where the run's store is.
+    pub(crate) store: String,
+    /// Which ways to the coordinator are tried.
+    pub(crate) control: ControlChoice,
 }
 
 /// Why a file is no token that can be used.
@@ -74,9 +80,12 @@ impl Token {
         }
         let text = String::from_utf8(bytes).map_err(|_| malformed())?;
         let rest = text.strip_prefix(TITLE).ok_or_else(malformed)?;
-        let coordinators = rest.lines().filter_map(|l| l.strip_prefix("coordinator "));
+        let named = |name: &'static str| rest.lines().filter_map(move |l| l.strip_prefix(name));
+        let control = named("control ").next().unwrap_or_default();
         let token = Self {
-            coordinators: coordinators.map(str::to_owned).collect(),
+            coordinators: named("coordinator ").map(str::to_owned).collect(),
+            store: named("store ").next().unwrap_or_default().to_owned(),
+            control: control.parse().map_err(|_| malformed())?,
             identity: NodeIdentity::from_pem(rest).map_err(identity)?,
         };
         if token.identity.node() != NodeId::Guest {
@@ -119,6 +128,7 @@ impl Token {
         for address in &self.coordinators {
             text.push_str(&format!("coordinator {address}\n"));
         }
+        text.push_str(&format!("store {}\ncontrol {}\n", self.store, self.control));
         text.push_str(&self.identity.to_pem());
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}", std::process::id()));
@@ -170,6 +180,8 @@ mod tests {
         let identity = authority.issue_guest(made, Duration::from_secs(3600));
         Token {
             identity: identity.unwrap(),
+            store: "s3://bucket/a b".to_owned(),
+            control: ControlChoice::Auto,
             coordinators: vec!["192.0.2.1:4433".to_owned(), "[2001:db8::1]:4433".to_owned()],
         }
     }
@@ -185,6 +197,7 @@ mod tests {
             PRIVATE
         );
         let read = Token::read(&path, now).unwrap();
+        assert_eq!(read.store, "s3://bucket/a b");
         assert_eq!(read.coordinators, ["192.0.2.1:4433", "[2001:db8::1]:4433"]);
         assert_eq!(
             (read.identity.run(), read.identity.node()),

@@ -229,7 +229,7 @@ const REFUSED: &[(&str, &str)] = &[
     // usage
     (
         "",
-        "expected a subcommand; this version has: qr, resume, coordinator, worker, store, lambda, completions, man; try --help",
+        "expected a subcommand; this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man; try --help",
     ),
     (
         "qr",
@@ -250,15 +250,15 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "cholesky good.npy",
-        "`peerwren cholesky` is not in this version; this version has: qr, resume, coordinator, worker, store, lambda, completions, man",
+        "`peerwren cholesky` is not in this version; this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     (
         "man svd",
-        "`peerwren svd` is not in this version; this version has: qr, resume, coordinator, worker, store, lambda, completions, man",
+        "`peerwren svd` is not in this version; this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     (
         "qrr good.npy",
-        "`qrr` is no subcommand; this version has: qr, resume, coordinator, worker, store, lambda, completions, man",
+        "`qrr` is no subcommand; this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     // outputs, found before the work
     (

@@ -2,6 +2,7 @@
 
 mod cli;
 mod contract;
+mod doctor;
 mod end_to_end;
 mod faults;
 mod remote;

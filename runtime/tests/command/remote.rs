@@ -131,14 +131,13 @@ fn only_the_token_of_the_run_lets_in() {
     let folder = Folder::new("remote-token");
     let run = coordinator(&folder, "--listen 127.0.0.1:0", 1);
     let token = String::from_utf8(folder.bytes("run.token")).unwrap();
-    let (title, rest) = token.split_once('\n').unwrap();
-    let (address, _) = rest.split_once('\n').unwrap();
+    let (terms, _) = token.split_once("-----BEGIN").unwrap();
     let now = SystemTime::now();
     let hour = Duration::from_secs(3600);
     let foreign = |made| {
         let authority = Authority::new(7, made).unwrap();
         let identity = authority.issue_guest(made, hour).unwrap();
-        format!("{title}\n{address}\n{}", identity.to_pem())
+        format!("{terms}{}", identity.to_pem())
     };
     let half = token.len() / 2;
     for (name, text, status, line) in [
@@ -178,9 +177,14 @@ fn nobody_outlives_a_coordinator_for_long() {
         let workers = [(); 2].map(|()| worker(&folder.0, "--orphan 1"));
         wait_until("the workers' blocks", || {
             let runs = std::fs::read_dir(folder.0.join("store")).unwrap();
-            runs.flatten()
-                .any(|run| std::fs::read_dir(run.path()).is_ok_and(|blocks| blocks.count() > 0))
-                || !is_alive(run.id())
+            let has_blocks = |run: std::fs::DirEntry| {
+                let mut found = std::fs::read_dir(run.path())
+                    .into_iter()
+                    .flatten()
+                    .flatten();
+                found.any(|entry| entry.file_name() != "mail")
+            };
+            runs.flatten().any(has_blocks) || !is_alive(run.id())
         });
         signal(name, run.id());
         let (came, told) = ended(run);
@@ -226,5 +230,52 @@ fn a_run_that_nobody_joins_says_so() {
             told.lines().count() == 1 && told.contains(expected),
             "{line}: {told}"
         );
+    }
+}
+
+#[test]
+fn control_goes_through_the_store_where_no_packet_reaches_the_coordinator() {
+    let folder = Folder::new("remote-mail");
+    let plan = "qr random:600x500:5 --block 100 --ib 20 --tree grid:2x2";
+    succeed(
+        &folder.0,
+        &format!("{plan} --workers 1 --q q1.npy --r r1.npy --quiet"),
+    );
+    let expected = ["q1.npy", "r1.npy"].map(|name| folder.bytes(name));
+    let check = |how: &str| {
+        let came = ["q.npy", "r.npy"].map(|name| folder.bytes(name));
+        assert!(came == expected, "{how}: other bits");
+        let report = folder.report("p.json");
+        assert!(
+            sum(&report, "bytes/peer") > 0,
+            "{how}: peers exchange by QUIC"
+        );
+        assert_eq!(sum(&report, "workers_lost"), 0, "{how}");
+        let left = std::fs::read_dir(folder.0.join("store")).unwrap().count();
+        assert_eq!(left, 0, "{how}: no mail is left");
+    };
+    let wanted = "--control store --store store --q q.npy --r r.npy --report p.json --quiet";
+    succeed(&folder.0, &format!("{plan} --workers 3 {wanted}"));
+    check("processes");
+    // A socket that takes everything and answers nothing, as a network that drops all packets.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let join = format!("--join {}", silent.local_addr().unwrap());
+    for (control, join) in [("store", ""), ("auto", join.as_str())] {
+        let line = format!(
+            "coordinator --listen 127.0.0.1:0 {plan} --workers 2 --control {control} --store store \
+             --q q.npy --r r.npy --report p.json --quiet"
+        );
+        let run = start(&folder.0, &line);
+        wait_until("the token", || {
+            folder.0.join("run.token").exists() || !is_alive(run.id())
+        });
+        let workers = [(); 2].map(|()| worker(&folder.0, join));
+        let (status, told) = ended(run);
+        assert_eq!(status, Some(0), "{control}: {told}");
+        for worker in workers {
+            let (status, told) = ended(worker);
+            assert_eq!(status, Some(0), "{control}: {told}");
+        }
+        check(control);
     }
 }

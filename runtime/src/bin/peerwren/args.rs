@@ -1,5 +1,6 @@
 //! The arguments of the command, their help, and what is wrong with them in one line.
 
+mod doctor;
 mod remote;
 mod store;
 
@@ -11,9 +12,10 @@ use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+pub(crate) use doctor::DoctorArgs;
 use peerwren::options::{
-    ByteSize, Durability, EngineKind, Exchange, LISTEN_DEFAULT, Policy, RunOptions, StoreChoice,
-    TreeChoice,
+    ByteSize, ControlChoice, Durability, EngineKind, Exchange, LISTEN_DEFAULT, Policy, RunOptions,
+    StoreChoice, TreeChoice,
 };
 pub(crate) use remote::{CoordinatorArgs, Work, WorkerArgs};
 pub(crate) use store::StoreAction;
@@ -25,7 +27,7 @@ use crate::resume::ResumeArgs;
 use crate::version;
 
 /// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 13] = [
+const LATER_COMMANDS: [&str; 12] = [
     "tsqr",
     "cholesky",
     "lu",
@@ -38,11 +40,10 @@ const LATER_COMMANDS: [&str; 13] = [
     "run",
     "sim",
     "experiment",
-    "doctor",
 ];
 
 const THIS_VERSION_HAS: &str =
-    "this version has: qr, resume, coordinator, worker, store, lambda, completions, man";
+    "this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -104,6 +105,11 @@ pub(crate) enum Command {
             peerwren resume && peerwren resume 3f --workers 8"
     )]
     Resume(Box<ResumeArgs>),
+    /// Examines this machine, a store and the way to a coordinator, and says what to do about each
+    #[command(
+        after_help = "Example:\n  peerwren doctor --store s3://bucket/prefix --join node1:4433 --token run.token"
+    )]
+    Doctor(DoctorArgs),
     /// Prints the completions of a shell
     #[command(
         after_help = "Example:\n  peerwren completions bash > ~/.local/share/bash-completion/completions/peerwren"
@@ -284,6 +290,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ADDRESS", help_heading = "Workers", default_value_t = LISTEN_DEFAULT, env = "PEERWREN_LISTEN", hide_env = true)]
     listen: SocketAddr,
 
+    /// How control reaches workers elsewhere: auto (quic, then the store), quic or store
+    #[arg(long, value_name = "WAY", help_heading = "Workers", default_value_t = ControlChoice::Auto, env = "PEERWREN_CONTROL", hide_env = true)]
+    control: ControlChoice,
+
     /// Writes the report of the run, in bytes and seconds
     #[arg(
         long,
@@ -330,6 +340,7 @@ impl RunArgs {
             preload: self.preload,
             listen: self.listen,
             remote: None,
+            control: self.control,
         })
     }
 }

@@ -4,6 +4,7 @@
 //! failed run. Every error is one line on standard error.
 
 mod args;
+mod doctor;
 mod failure;
 mod interrupt;
 mod lambda;
@@ -48,6 +49,7 @@ fn run(started: Instant) -> Result<(), Failure> {
         Command::Worker(arguments) => remote::work(arguments, &cli.common),
         Command::Resume(arguments) => resume::run(&arguments, &cli.common, started),
         Command::Store { action } => store::run(&action),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "peerwren", &mut script);

@@ -22,6 +22,12 @@ impl Fleet {
         self.start(now, u32::try_from(slot).unwrap_or(u32::MAX))
     }
 
+    /// Whether ranks are spread over a slot.
+    #[must_use]
+    pub fn is_home(&self, slot: u32) -> bool {
+        (slot as usize) < self.homes
+    }
+
     /// How many helpers there are.
     #[must_use]
     pub fn helpers(&self) -> usize {
@@ -30,7 +36,7 @@ impl Fleet {
 
     /// Moves a helper that has joined into an empty slot that owns ranks; no other is worth a move.
     pub fn promote(&mut self, slot: u32) -> Option<WorkerId> {
-        if slot as usize >= self.homes || self.slots[slot as usize].is_some() {
+        if !self.is_home(slot) || self.slots[slot as usize].is_some() {
             return None;
         }
         let joined = |worker: &WorkerId| self.members.get(worker).is_some_and(|m| m.is_joined());

@@ -21,7 +21,8 @@ impl Scheduler {
             return;
         };
         let worker = if let Some(slot) = self.fleet.empty_slot() {
-            if self.counted.replaced < self.counted.lost {
+            if self.vacated > 0 {
+                self.vacated -= 1;
                 self.counted.replaced += 1;
             }
             self.fleet.start(now, slot)
@@ -53,8 +54,12 @@ impl Scheduler {
         }
         self.note_solitude(now);
         let promoted = self.fleet.promote(slot);
-        if let Some(worker) = promoted {
-            self.touched.insert(worker);
+        match promoted {
+            Some(worker) => {
+                self.touched.insert(worker);
+            }
+            None if self.fleet.is_home(slot) => self.vacated += 1,
+            None => {}
         }
         promoted.is_some()
     }

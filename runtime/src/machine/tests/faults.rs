@@ -87,6 +87,7 @@ fn setup(seed: u64, truth: &Truth) -> Setup {
             other_bits: rare(dice, 100),
             life_us: 0,
             notice_us: 0,
+            volunteers: seed % 4 == 3,
         },
     };
     if dice.chance(300) {

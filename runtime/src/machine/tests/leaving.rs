@@ -257,6 +257,7 @@ fn one_worker(plan: &Arc<Plan>, memory_bytes: u64) -> Worker {
         durability: Durability::Outputs,
         memory_bytes,
         cores: 1,
+        alive_ms: 1000,
     };
     Worker::new(NOW, Arc::clone(plan), settings)
 }

@@ -72,6 +72,8 @@ pub(super) struct Faults {
     pub(super) life_us: u64,
     /// So long before that it is told to leave.
     pub(super) notice_us: u64,
+    /// Nobody starts workers: they come by themselves, one more than wanted at first.
+    pub(super) volunteers: bool,
 }
 
 /// All that a world is made of, but its plan.

@@ -112,6 +112,7 @@ fn one_reader(exchange: Exchange, holders: &[u32], durable: bool) -> (Worker, Bl
         durability: Durability::Outputs,
         memory_bytes: 1 << 20,
         cores: 1,
+        alive_ms: 1000,
     };
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     let hint = InputHint {
@@ -211,6 +212,7 @@ fn a_preload_ends_where_memory_does() {
         durability: Durability::Outputs,
         memory_bytes: 2 * plan.bytes(&keys[0]),
         cores: 1,
+        alive_ms: 1000,
     };
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     worker.handle_input(NOW, Input::Preload(keys.clone()));

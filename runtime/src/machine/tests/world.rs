@@ -37,6 +37,8 @@ enum Event {
     Fetched(WorkerId, Copy, Origin, Option<Digest>),
     Computed(WorkerId, LeaseId, TaskId, u64),
     Stored(WorkerId, Copy),
+    /// Somebody comes who wants to be a worker.
+    Volunteer,
     /// A worker's end is near.
     Leave(WorkerId),
     /// It is there.
@@ -112,6 +114,8 @@ pub(super) struct World<'a> {
     progress_at: u64,
     idle_events: u32,
     steps: u64,
+    /// Volunteers on their way.
+    coming: u32,
 }
 
 impl<'a> World<'a> {
@@ -142,6 +146,7 @@ impl<'a> World<'a> {
             progress_at: 0,
             idle_events: 0,
             steps: 0,
+            coming: 0,
         }
     }
 
@@ -149,6 +154,9 @@ impl<'a> World<'a> {
     pub(super) fn run(mut self) -> Outcome {
         self.coordinator
             .handle_input(self.at(), scheduler::Input::Begin);
+        if self.setup.faults.volunteers {
+            (0..=self.setup.workers).for_each(|_| self.volunteer());
+        }
         self.coordinator_acts();
         while self.over.is_none() {
             let Some((&(at, _), _)) = self.events.first_key_value() else {
@@ -231,6 +239,12 @@ impl<'a> World<'a> {
 
     // ---- what happens
 
+    fn volunteer(&mut self) {
+        self.coming += 1;
+        let takes = self.dice.within(1_000, 500_000);
+        self.push(takes * US, Event::Volunteer);
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
             Event::Timer => {
@@ -239,6 +253,11 @@ impl<'a> World<'a> {
                 self.coordinator_acts();
             }
             Event::Left(id) => self.coordinate(scheduler::Input::Left(id)),
+            Event::Volunteer => {
+                self.coming -= 1;
+                let cores = self.setup.cores;
+                self.coordinate(scheduler::Input::Volunteered(self.steps, cores));
+            }
             Event::Expire(id) => self.expire(id),
             Event::Said(id, message) => self.said(id, message),
             Event::ManifestPut(manifest) => self.manifest_put(*manifest),
@@ -310,6 +329,7 @@ impl<'a> World<'a> {
             durability: self.setup.durability,
             memory_bytes: self.setup.memory,
             cores: self.setup.cores,
+            alive_ms: 1000,
         };
         let machine = Worker::new(self.at(), Arc::clone(&self.truth.plan), settings);
         let slow = if self.dice.chance(self.setup.faults.slow_workers) {
@@ -485,7 +505,7 @@ impl<'a> World<'a> {
     fn coordinator_acts(&mut self) {
         while let Some(action) = self.coordinator.poll_action() {
             match action {
-                scheduler::Action::Start(id, _) => {
+                scheduler::Action::Start(id, _) | scheduler::Action::Admit(_, id) => {
                     let late = self.dice.chance(self.setup.faults.late);
                     let most = if late { 3_000_000 } else { 50_000 };
                     let takes = self.dice.within(1_000, most);
@@ -510,9 +530,7 @@ impl<'a> World<'a> {
                     assert_eq!(phase, self.phases.len(), "phases end in their order");
                     self.phases.push(figures);
                 }
-                scheduler::Action::Admit(..) | scheduler::Action::Decline(..) => {
-                    panic!("nobody volunteers in this world")
-                }
+                scheduler::Action::Decline(..) => {}
                 scheduler::Action::WriteManifest(manifest) => {
                     let takes = self.dice.within(500, 20_000);
                     self.push(takes * US, Event::ManifestPut(manifest));
@@ -526,6 +544,10 @@ impl<'a> World<'a> {
             }
         }
         self.coordinator.check_invariants();
+        let wanted = self.setup.faults.volunteers && self.over.is_none();
+        if wanted && self.coming == 0 && self.coordinator.fleet().empty_slot().is_some() {
+            self.volunteer();
+        }
         if let Some((at, _)) = self.coordinator.poll_timeout()
             && at.as_nanos() < self.timer
         {
@@ -735,6 +757,6 @@ fn settings(setup: &Setup) -> scheduler::Settings {
         preload: setup.preload,
         start_timeout: Duration::from_secs(2),
         lease: Duration::from_secs(3),
-        volunteers: None,
+        volunteers: (setup.faults.volunteers).then_some(scheduler::Volunteers { helpers_max: 1 }),
     }
 }

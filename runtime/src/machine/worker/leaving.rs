@@ -71,7 +71,7 @@ impl Worker {
         let notice = self.pace.notice(kept).min(life / 2);
         let left = end.since(self.now);
         // What is not due now would be late after the next look.
-        if left <= notice + super::ALIVE {
+        if left <= notice + super::alive(&self.settings) {
             self.leave(left);
             self.advance();
         }

@@ -91,6 +91,7 @@ impl World<'_> {
         }
         self.nodes.clear();
         self.down.clear();
+        self.coming = 0;
         self.links.clear();
         self.leases.clear();
         self.effective.clear();

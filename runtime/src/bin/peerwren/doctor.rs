@@ -1,0 +1,68 @@
+//! `peerwren doctor`: what this machine and its surroundings are good for, and what to do about it.
+
+use std::fmt::Write;
+
+use peerwren::doctor::{Examination, Findings, Grade, examine};
+use peerwren::options::StoreChoice;
+
+use crate::args::DoctorArgs;
+use crate::failure::Failure;
+use crate::{qr, version};
+
+/// Examines and prints; fails when a run would not work.
+pub(crate) fn run(arguments: DoctorArgs) -> Result<(), Failure> {
+    let store = match arguments.store {
+        None => None,
+        Some(StoreChoice::Memory | StoreChoice::Temporary) => {
+            return Err(Failure::usage(
+                "--store memory: there is nothing to examine; name a folder or s3://bucket/prefix",
+            ));
+        }
+        Some(choice) => Some(choice.to_string().parse().map_err(Failure::usage)?),
+    };
+    let findings = examine(Examination {
+        store,
+        coordinators: arguments.join,
+        token: arguments.token,
+    });
+    let findings = findings.map_err(qr::explain)?;
+    let text = if arguments.json {
+        serde_json::to_string_pretty(&findings).map_err(Failure::run)? + "\n"
+    } else {
+        table(&findings)
+    };
+    crate::print(text.as_bytes())?;
+    let bad = |grade| {
+        findings
+            .findings
+            .iter()
+            .filter(|f| f.grade == grade)
+            .count()
+    };
+    if findings.well {
+        Ok(())
+    } else {
+        Err(Failure::run(format!(
+            "a run would not work: {} bad, {} to mend; see above",
+            bad(Grade::Bad),
+            bad(Grade::Warn)
+        )))
+    }
+}
+
+fn table(findings: &Findings) -> String {
+    let mut text = format!("peerwren {}\n", version::text());
+    for found in &findings.findings {
+        let grade = match found.grade {
+            Grade::Ok => "ok  ",
+            Grade::Warn => "warn",
+            Grade::Bad => "bad ",
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {grade}  {:16}  {}", found.name, found.seen);
+        if !found.advice.is_empty() {
+            let _ = writeln!(text, "                          {}", found.advice);
+        }
+    }
+    text
+}

@@ -1,0 +1,51 @@
+//! Runs whose coordinator and workers have nothing but a bucket in common for control: the same bits, peers
+//! that exchange blocks with each other nevertheless, and a bucket that is empty afterwards.
+
+use std::fs;
+use std::path::PathBuf;
+
+use peerwren_tests::command::succeed;
+use peerwren_tests::s3_server::S3Server;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.0.join(name)).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn control_by_mail_in_a_bucket_gives_the_same_bits() {
+    let server = S3Server::start();
+    let path = std::env::temp_dir().join(format!("peerwren-c-{}-mail", std::process::id()));
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    let folder = Folder(path);
+    let plan = "qr random:160x128:7 --block 32 --ib 8 --tree grid:2x1";
+    let variables = server.variables();
+    let expected = format!("{plan} --workers 1 --store blocks --q q1.npy --r r1.npy --quiet");
+    succeed(&folder.0, &expected, &variables);
+    let mail = format!(
+        "{plan} --workers 2 --control store --store s3://bucket/runs --q q2.npy --r r2.npy --quiet \
+         --report p.json"
+    );
+    succeed(&folder.0, &mail, &variables);
+    for name in ["q", "r"] {
+        let [one, two] = [1, 2].map(|n| folder.bytes(&format!("{name}{n}.npy")));
+        assert!(one == two, "{name}: other bits");
+    }
+    let report: serde_json::Value = serde_json::from_slice(&folder.bytes("p.json")).unwrap();
+    assert!(
+        report["bytes"]["peer"].as_u64().unwrap() > 0,
+        "peers exchange by QUIC"
+    );
+    assert_eq!(report["workers_lost"], 0);
+    assert_eq!(server.keys(), [""; 0], "neither blocks nor mail are left");
+}
