@@ -87,7 +87,7 @@ pub mod report;
 mod run;
 pub mod runs;
 
-pub use engine::worker_main;
+pub use engine::{lambda_main, worker_main};
 pub use log::log_targets;
 pub use peerwren_kernels as kernels;
 pub use run::{Interrupt, RunError};

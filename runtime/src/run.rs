@@ -1,8 +1,9 @@
 //! One run from plan to results: sets up the store, the engine and the actors on a thread of its own,
 //! follows them, and leaves nothing behind.
 
+mod store;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::Block;
 use peerwren_transports::identity::{Authority, IdentityError, NodeId};
 use peerwren_transports::quic::Node;
-use peerwren_transports::store::{BlockStore, Place};
+use peerwren_transports::store::Place;
 use tokio::sync::{Notify, mpsc};
 
 use crate::actors::clock::{self, Clock};
@@ -24,17 +25,25 @@ use crate::actors::saver::Saver;
 use crate::actors::worker::{CLOSE_WAIT, limits};
 use crate::control::WorkerSettings;
 use crate::durable::{DurableBlocks, DurableError};
+use crate::engine::lambda::{Lambda, Meter};
 use crate::engine::processes::Processes;
 use crate::engine::threads::Threads;
+use crate::engine::ticket::Ticket;
 use crate::engine::volunteers::Volunteers;
-use crate::engine::{Engine, worker_executable};
+use crate::engine::{Engine, OPEN, worker_executable};
+use crate::machine::WorkerId;
+use crate::machine::autoscaler::Elastic;
+use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler, Settings};
 use crate::matrix::{Moved, zarr};
-use crate::options::{ControlChoice, EngineKind, MachineFacts, Resolved, StoreChoice};
+use crate::options::{ControlChoice, EngineKind, Resolved};
 use crate::plan::{InputFrom, Plan, PlanError, PlanSpec};
+use crate::prices::{Fleet, Usage};
 use crate::remote::token::{Token, TokenFile};
 use crate::report::{Phase, Progress};
 use crate::runs::SavedRun;
+use store::RunStore;
+pub(crate) use store::{discard, remove_store, store_place};
 
 /// How long the first assignment waits for wanted workers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -46,6 +55,8 @@ const LEASE_BY_MAIL: Duration = Duration::from_secs(30);
 /// Workers beyond those wanted that may join by themselves: they help where tasks pile up, and one
 /// takes over at once when another is lost.
 const HELPERS_MAX: u32 = 64;
+/// Where a worker on Lambda listens: whatever address its instance has.
+const LISTEN_ON_LAMBDA: &str = "0.0.0.0:0";
 /// Between two calls of whoever shows the progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -115,6 +126,11 @@ pub(crate) struct Outcome {
     pub(crate) phases: Vec<PhaseFigures>,
     /// What tiling inputs into the store moved.
     pub(crate) uploaded: Moved,
+    pub(crate) profile: Profile,
+    /// The workers in the cloud; none where they ran elsewhere.
+    pub(crate) fleet: Option<Fleet>,
+    /// What each phase used of the cloud.
+    pub(crate) used: Vec<Usage>,
 }
 
 /// Reads blocks of a run that is complete, while its store is still there.
@@ -387,7 +403,11 @@ impl Run {
         let (node, incoming) =
             Node::bind(&identity, self.options.listen, Arc::new(NoBlocks), limits)
                 .map_err(|error| RunError::Usage(format!("--listen: {error}")))?;
-        let engine = self.engine(&node, store, block_bytes_max)?;
+        let engine = self.engine(&node, store, block_bytes_max).await?;
+        let meter = match &engine {
+            Engine::Lambda(engine) => Some(engine.meter()),
+            _ => None,
+        };
         let _token = self.write_token(&authority, &node, store)?;
         let provisioner = Provisioner::new(authority, engine).start();
         let (events, mut happened) = mpsc::unbounded_channel();
@@ -402,7 +422,7 @@ impl Run {
         };
         let settings = Settings {
             workers: options.workers,
-            elastic: None,
+            elastic: elastic(options),
             cores: options.cores,
             policy: options.policy,
             exchange: options.exchange,
@@ -411,10 +431,7 @@ impl Run {
                 .filter(|_| saver.is_some())
                 .map(|s| Duration::from_secs(s.into())),
             preload: options.preload,
-            start_timeout: options
-                .remote
-                .as_ref()
-                .map_or(START_TIMEOUT, |remote| remote.start_timeout),
+            start_timeout: start_timeout(options),
             lease,
             volunteers: options
                 .remote
@@ -465,7 +482,10 @@ impl Run {
         });
         let outcome = match provisioner.send(ReportTo(coordinator.clone())).await {
             Ok(()) => tokio::select! {
-                outcome = follow(&mut happened) => outcome,
+                outcome = follow(&mut happened, meter.as_ref()) => outcome.map(|outcome| Outcome {
+                    fleet: meter.map(|meter| meter.fleet(options.workers, options.cores)),
+                    ..outcome
+                }),
                 () = self.interrupt.wait() => Err(RunError::Interrupted),
             },
             Err(error) => Err(failed(&error)),
@@ -494,14 +514,14 @@ impl Run {
         outcome
     }
 
-    fn engine(
+    async fn engine(
         &self,
         node: &Node,
         store: &RunStore,
         block_bytes_max: usize,
     ) -> Result<Engine, RunError> {
         let coordinator = from_here(node.local_addr());
-        match self.options.engine {
+        match &self.options.engine {
             EngineKind::Threads => {
                 let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
                 let io_threads = cores.min(self.options.workers as usize);
@@ -513,6 +533,26 @@ impl Run {
                     block_bytes_max,
                     io_threads,
                 )))
+            }
+            EngineKind::Lambda(function) => {
+                let mut coordinators = self.options.advertise.clone();
+                coordinators.extend(crate::remote::addresses_of(node.local_addr()));
+                let ticket = Ticket {
+                    worker: WorkerId(0),
+                    coordinators,
+                    identity_pem: String::new(),
+                    store: store.name(),
+                    block_bytes_max: block_bytes_max as u64,
+                    control: self.options.control,
+                    listen: LISTEN_ON_LAMBDA.to_owned(),
+                    log: tracing::level_filters::LevelFilter::current().to_string(),
+                };
+                let objects = store.store.objects(self.spec.run);
+                let open = objects.put(OPEN, Vec::new()).await;
+                open.map_err(|error| RunError::Usage(error.to_string()))?;
+                let engine = Lambda::open(function, self.spec.run, ticket).await;
+                let engine = engine.map_err(|error| RunError::Usage(error.to_string()))?;
+                Ok(Engine::Lambda(Box::new(engine)))
             }
             EngineKind::Remote => Ok(Engine::Volunteers(Volunteers::new())),
             EngineKind::Processes => {
@@ -562,6 +602,26 @@ impl Run {
     }
 }
 
+/// How long a worker may take to join.
+fn start_timeout(options: &Resolved) -> Duration {
+    match (&options.remote, &options.engine) {
+        (Some(remote), _) => remote.start_timeout,
+        (None, EngineKind::Lambda(_)) => Lambda::join_timeout(options.workers),
+        (None, _) => START_TIMEOUT,
+    }
+}
+
+/// How the fleet follows the work, if it does: a worker does as many tasks at a time as it has cores.
+fn elastic(options: &Resolved) -> Option<Elastic> {
+    options.scaling.map(|scaling| Elastic {
+        factor: scaling.factor.get(),
+        pipeline_width: options.cores,
+        floor: 1,
+        ceiling: options.workers,
+        idle: scaling.idle,
+    })
+}
+
 /// Where this machine's own workers reach a socket that is bound to `address`.
 fn from_here(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
@@ -581,15 +641,29 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
         .expect("a thread of this process can poll for events")
 }
 
-async fn follow(happened: &mut mpsc::UnboundedReceiver<RunEvent>) -> Result<Outcome, RunError> {
+async fn follow(
+    happened: &mut mpsc::UnboundedReceiver<RunEvent>,
+    meter: Option<&Meter>,
+) -> Result<Outcome, RunError> {
+    let mut before = Usage::default();
     let mut outcome = Outcome::default();
     while let Some(event) = happened.recv().await {
         match event {
             RunEvent::Started { startup, preload } => {
                 (outcome.startup, outcome.preload) = (startup, preload);
             }
-            RunEvent::PhaseDone(figures) => outcome.phases.push(figures),
-            RunEvent::Completed => return Ok(outcome),
+            RunEvent::PhaseDone(figures) => {
+                outcome.phases.push(figures);
+                if let Some(meter) = meter {
+                    let used = meter.used();
+                    outcome.used.push(used - before);
+                    before = used;
+                }
+            }
+            RunEvent::Completed(profile) => {
+                outcome.profile = profile;
+                return Ok(outcome);
+            }
             RunEvent::Failed(reason) => return Err(RunError::Failed(reason)),
         }
     }
@@ -603,124 +677,6 @@ struct NoBlocks;
 impl peerwren_transports::quic::BlockSource for NoBlocks {
     fn get(&self, _: &peerwren_transports::block::BlockKey) -> Option<Block> {
         None
-    }
-}
-
-/// The store of one run.
-struct RunStore {
-    store: BlockStore,
-    /// Where it is for other processes; nowhere if it is this one's memory.
-    place: Option<Place>,
-    /// The folder, if it was made for the run.
-    temporary: Option<PathBuf>,
-    run: u64,
-}
-
-impl RunStore {
-    /// Opens the store; one of a run that is resumed must be there.
-    async fn open(
-        place: Option<(Place, bool)>,
-        is_resumed: bool,
-        run: u64,
-    ) -> Result<Self, RunError> {
-        let Some((place, is_temporary)) = place else {
-            let free = MachineFacts::read().memory_available_bytes;
-            return Ok(Self {
-                store: BlockStore::memory(usize::try_from(free).unwrap_or(usize::MAX)),
-                place: None,
-                temporary: None,
-                run,
-            });
-        };
-        let store = if is_resumed {
-            BlockStore::join(&place).await
-        } else {
-            BlockStore::open(&place).await
-        };
-        let temporary = match &place {
-            Place::Folder(folder) if is_temporary => Some(folder.clone()),
-            _ => None,
-        };
-        Ok(Self {
-            store: store.map_err(|error| RunError::Usage(error.to_string()))?,
-            place: Some(place),
-            temporary,
-            run,
-        })
-    }
-
-    /// The store's name as a worker elsewhere reads it.
-    fn name(&self) -> String {
-        self.place
-            .as_ref()
-            .map_or_else(String::new, ToString::to_string)
-    }
-
-    /// Where the run's objects lie.
-    fn run_place(&self) -> Result<Place, RunError> {
-        let place = self.place.as_ref().ok_or_else(|| {
-            RunError::Usage("workers elsewhere need a store that they share".to_owned())
-        })?;
-        Ok(place.below(&format!("{:016x}", self.run)))
-    }
-
-    /// Removes the run's blocks, and the folder if it was made for the run.
-    async fn clear(self) {
-        if let Err(error) = self.store.delete_run(self.run).await {
-            tracing::warn!(%error, "blocks of the run are left in the store");
-        }
-        if let Some(folder) = &self.temporary {
-            remove_store(folder);
-        }
-    }
-}
-
-/// Where a run's store is for other processes too, and whether it is made for the run and goes with it;
-/// nowhere if it is this process's memory.
-pub(crate) fn store_place(choice: &StoreChoice, run: u64) -> Option<(Place, bool)> {
-    let absolute =
-        |folder: &Path| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    match choice {
-        StoreChoice::Memory => None,
-        StoreChoice::Folder(folder) => Some((Place::Folder(absolute(folder)), false)),
-        StoreChoice::Temporary => {
-            let folder = std::env::temp_dir().join(format!("peerwren-{run:016x}"));
-            Some((Place::Folder(absolute(&folder)), true))
-        }
-        StoreChoice::S3(place) => Some((place.clone(), false)),
-    }
-}
-
-/// Removes what a run left in a store, and the store if it was made for the run; none there is no error.
-pub(crate) fn discard(place: &Place, is_temporary: bool, run: u64) -> Result<(), RunError> {
-    if let Place::Folder(folder) = place
-        && !folder.exists()
-    {
-        return Ok(());
-    }
-    runtime().block_on(async {
-        let opened = RunStore::open(Some((place.clone(), is_temporary)), true, run).await?;
-        let deleted = opened.store.delete_run(run).await;
-        deleted.map_err(|error| RunError::Failed(error.to_string()))?;
-        if let Some(folder) = &opened.temporary {
-            remove_store(folder);
-        }
-        Ok(())
-    })
-}
-
-/// Removes a temporary store's folder, also while others still write into it: under another name
-/// nobody finds it any more.
-pub(crate) fn remove_store(folder: &Path) {
-    let removed = || {
-        let gone = folder.with_extension(format!("{}.gone", std::process::id()));
-        std::fs::rename(folder, &gone)?;
-        std::fs::remove_dir_all(&gone)
-    };
-    if let Err(error) = removed()
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(folder = %folder.display(), %error, "cannot be removed");
     }
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "cloud/emulator.rs"]
 mod emulator;
+#[path = "cloud/lambda.rs"]
+mod lambda;
 #[path = "cloud/lambda_service.rs"]
 mod lambda_service;
 #[path = "cloud/remote.rs"]

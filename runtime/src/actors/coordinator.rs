@@ -19,6 +19,7 @@ use super::mail::Mail;
 use super::provisioner::{EndWorker, Provisioner, StartWorker};
 use super::saver::Saver;
 use crate::control::{self, FromWorker, ToWorker, WorkerSettings};
+use crate::machine::profile::Profile;
 use crate::machine::scheduler::{Action, Input, PhaseFigures, Scheduler};
 use crate::machine::{Timestamp, WorkerId};
 use crate::plan::{Plan, PlanSpec};
@@ -41,7 +42,7 @@ pub(crate) enum RunEvent {
         preload: Duration,
     },
     PhaseDone(PhaseFigures),
-    Completed,
+    Completed(Profile),
     Failed(String),
 }
 
@@ -86,9 +87,9 @@ pub(crate) struct Coordinator {
     pub(crate) mail: Option<Mail>,
 }
 
-/// A worker has proved who it is and said hello.
+/// A worker has proved who it is and said hello; whether it is taken in.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "bool")]
 pub(crate) struct Arrived {
     worker: WorkerId,
     hello: Hello,
@@ -180,7 +181,7 @@ impl Coordinator {
                 }
                 Action::Completed => {
                     self.post();
-                    self.tell_run(RunEvent::Completed);
+                    self.tell_run(RunEvent::Completed(self.machine.profile().clone()));
                 }
                 Action::Failed(reason) => self.tell_run(RunEvent::Failed(reason)),
             }
@@ -318,15 +319,21 @@ impl Coordinator {
 }
 
 impl Handler<Arrived> for Coordinator {
-    type Result = ();
+    type Result = bool;
 
-    fn handle(&mut self, arrived: Arrived, ctx: &mut Self::Context) {
+    fn handle(&mut self, arrived: Arrived, ctx: &mut Self::Context) -> bool {
         let Arrived {
             worker,
             hello,
             link,
             by_mail,
         } = arrived;
+        // A number is good once: an engine may deliver its ticket twice, or too late.
+        let member = self.machine.fleet().get(worker);
+        if member.is_none_or(|member| member.is_joined()) {
+            tracing::info!(%worker, address = %hello.address, "is not waited for (any more); turned away");
+            return false;
+        }
         if let Some(mail) = &mut self.mail
             && !by_mail
         {
@@ -334,7 +341,7 @@ impl Handler<Arrived> for Coordinator {
         }
         if let Some(objection) = self.objection(&hello) {
             self.tell_run(RunEvent::Failed(objection));
-            return;
+            return true;
         }
         tracing::info!(%worker, address = %hello.address, cpu = hello.cpu, "joined");
         self.links.insert(worker, link);
@@ -348,6 +355,7 @@ impl Handler<Arrived> for Coordinator {
         self.tell(ctx, worker, &welcome);
         let address = hello.address.to_string();
         self.input(ctx, Input::Joined(worker, address, hello.fingerprint));
+        true
     }
 }
 
@@ -474,16 +482,13 @@ pub(super) async fn serve(link: Link, coordinator: Addr<Coordinator>) {
         kernels,
         cpu,
     };
-    if coordinator
-        .send(Arrived {
-            worker,
-            hello,
-            link,
-            by_mail,
-        })
-        .await
-        .is_err()
-    {
+    let arrived = Arrived {
+        worker,
+        hello,
+        link,
+        by_mail,
+    };
+    if !matches!(coordinator.send(arrived).await, Ok(true)) {
         return;
     }
     while let Some(message) = hear(&mut receiver).await {

@@ -88,8 +88,10 @@ impl Handler<StartWorker> for Provisioner {
             match started {
                 Err(error) => drop(coordinator.send(Hopeless(error)).await),
                 Ok(ended) => {
-                    // An error means that the watching task was ended with the worker.
-                    let _ = ended.await;
+                    // No answer means that the watching task was ended with the worker.
+                    if let Ok(Err(error)) = ended.await {
+                        let _ = coordinator.send(Hopeless(error)).await;
+                    }
                     let _ = coordinator.send(Gone(worker)).await;
                 }
             }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -24,7 +25,7 @@ use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettin
 use crate::durable::DurableBlocks;
 use crate::machine::cache::Copy;
 use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
-use crate::machine::{LeaseId, WorkerId};
+use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::matrix::{MatrixSource, Moved, SourceSpec};
 use crate::options::ControlChoice;
 use crate::plan::{Plan, PlanSpec, TaskId};
@@ -64,6 +65,25 @@ pub(crate) struct Joining {
     /// What it may take to leave when it is cancelled: time to give its blocks away. Ends at once where
     /// absent.
     pub(crate) leave: Option<Duration>,
+    /// How long the worker lives, if that has a bound.
+    pub(crate) life: Option<Life>,
+}
+
+/// A life with an end.
+pub(crate) struct Life {
+    /// Shows how much of it is over.
+    pub(crate) clock: Clock,
+    /// From its beginning to its end; the worker leaves the run before.
+    pub(crate) lasts: Duration,
+    /// Counts the tasks that it has computed.
+    pub(crate) tasks: Arc<AtomicU64>,
+}
+
+impl Life {
+    fn left(&self) -> Duration {
+        let gone = self.clock.now().since(Timestamp::default());
+        self.lasts.saturating_sub(gone)
+    }
 }
 
 /// Why a worker ended before it was told to.
@@ -131,7 +151,7 @@ pub(crate) async fn work(
         outbox,
         stopped,
     );
-    let actor = actor.start();
+    let actor = actor.living(joining.life).start();
     let sending = actix::spawn(send_all(sender, waiting));
     let over = async {
         tokio::select! {
@@ -209,6 +229,7 @@ async fn greet(node: &Node, joining: &Joining) -> Result<Option<Greeted>, Worker
             settings,
         })),
         Some(ToWorker::Stop) => Ok(None),
+        None => Err(WorkerError::CoordinatorGone),
         _ => Err(WorkerError::Protocol("expected a welcome first".to_owned())),
     }
 }
@@ -282,6 +303,7 @@ struct WorkerActor {
     peers: BTreeMap<WorkerId, SocketAddr>,
     sources: HashMap<u16, MatrixSource>,
     leases: BTreeMap<LeaseId, TaskId>,
+    life: Option<Life>,
 }
 
 impl WorkerActor {
@@ -316,7 +338,17 @@ impl WorkerActor {
             peers: BTreeMap::new(),
             sources: HashMap::new(),
             leases: BTreeMap::new(),
+            life: None,
         }
+    }
+
+    /// Bounds the life of a worker that is to be started.
+    fn living(mut self, life: Option<Life>) -> Self {
+        if let Some(life) = &life {
+            self.machine.must_end(self.clock.now().after(life.left()));
+        }
+        self.life = life;
+        self
     }
 
     fn input(&mut self, ctx: &mut Context<Self>, input: Input) {
@@ -516,6 +548,12 @@ impl Actor for WorkerActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.schedule(ctx);
+        if let Some(life) = &self.life {
+            ctx.run_later(life.left(), |_, ctx| {
+                tracing::warn!("the time is up before all was given away");
+                ctx.stop();
+            });
+        }
         if let Some(mut queue) = self.finished_queue.take() {
             let addr = ctx.address();
             actix::spawn(async move {
@@ -593,6 +631,9 @@ impl Handler<Finished> for WorkerActor {
         let Some(&task) = self.leases.get(&lease) else {
             return;
         };
+        if let Some(life) = &self.life {
+            life.tasks.fetch_add(1, Ordering::Relaxed);
+        }
         let Computed { result, compute_ns } = computed;
         let result = result.map(|blocks| {
             let slots = self.plan.output_slots(&task).into_iter().zip(blocks);

@@ -7,7 +7,7 @@ use aws_sdk_lambda::Client;
 use aws_sdk_lambda::error::ProvideErrorMetadata;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{self, FunctionCode, LastUpdateStatus, Runtime, State};
+use aws_sdk_lambda::types::{self, Environment, FunctionCode, LastUpdateStatus, Runtime, State};
 use aws_smithy_http_client::tls;
 
 use super::error::CloudError;
@@ -26,6 +26,11 @@ const POLLS_MAX: u32 = 240;
 /// A role that was just made is known everywhere after some 10 s: 15 tries, 2 s apart.
 const ROLE_TRIES_MAX: u32 = 15;
 const ROLE_RETRY: Duration = Duration::from_secs(2);
+
+/// Memory that is free goes back from 1 MiB on, and buffers are mapped one by one: by default the C library
+/// keeps up to 64 MiB for each of some threads, so that a warm instance grows from run to run (146 MiB seen
+/// after eight, 24 with this).
+const TRIM: (&str, &str) = ("MALLOC_TRIM_THRESHOLD_", "1048576");
 
 /// What a function is made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +121,7 @@ impl Functions {
                 .role(&options.role)
                 .memory_size(signed(options.memory_mb))
                 .timeout(signed(options.timeout_s))
+                .environment(Environment::builder().variables(TRIM.0, TRIM.1).build())
                 .code(
                     FunctionCode::builder()
                         .zip_file(Blob::new(package.zip.clone()))

@@ -1,5 +1,8 @@
-//! What runs workers: threads of this process, or child processes. Never decides how many or when.
+//! What runs workers: threads of this process, child processes, or Lambda. Never decides how many or when.
 
+mod bootstrap;
+mod invitation;
+pub(crate) mod lambda;
 pub(crate) mod processes;
 pub(crate) mod threads;
 pub(crate) mod ticket;
@@ -27,11 +30,23 @@ fn listen_beside(coordinator: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
+pub use bootstrap::lambda_main;
+
+/// The object that a run's store has while the run is not over.
+pub(crate) const OPEN: &str = "open";
+
+/// How a worker ended: an error is one for which no worker can ever be started.
+pub(crate) type Ended = Result<(), String>;
+
+/// Resolves when a worker has ended, however it did.
+pub(crate) type Watched = oneshot::Receiver<Ended>;
+
 /// One way to run workers.
 pub(crate) enum Engine {
     Threads(threads::Threads),
     Processes(processes::Processes),
     Volunteers(volunteers::Volunteers),
+    Lambda(Box<lambda::Lambda>),
 }
 
 impl Engine {
@@ -40,10 +55,11 @@ impl Engine {
         &mut self,
         worker: WorkerId,
         identity: NodeIdentity,
-    ) -> Result<oneshot::Receiver<()>, String> {
+    ) -> Result<Watched, String> {
         match self {
             Self::Threads(engine) => Ok(engine.start(worker, identity)),
             Self::Processes(engine) => engine.start(worker, &identity),
+            Self::Lambda(engine) => engine.start(worker, &identity),
             Self::Volunteers(_) => Err(format!("{worker} is to come by itself")),
         }
     }
@@ -61,6 +77,7 @@ impl Engine {
             Self::Threads(engine) => engine.end(worker),
             Self::Processes(engine) => engine.end(worker),
             Self::Volunteers(engine) => engine.end(worker),
+            Self::Lambda(engine) => engine.end(worker),
         }
     }
 
@@ -71,6 +88,7 @@ impl Engine {
             Self::Threads(engine) => Box::pin(engine.end_all(at_once)),
             Self::Processes(engine) => Box::pin(engine.end_all(at_once)),
             Self::Volunteers(engine) => Box::pin(engine.end_all()),
+            Self::Lambda(engine) => Box::pin(engine.end_all(at_once)),
         }
     }
 }

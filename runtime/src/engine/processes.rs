@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tracing_subscriber::prelude::*;
 
+use super::Watched;
 use super::ticket::{TICKET_BYTES_MAX, TICKET_VERSION, Ticket};
 use crate::actors::worker::work;
 use crate::machine::WorkerId;
@@ -72,7 +73,7 @@ impl Processes {
         &mut self,
         worker: WorkerId,
         identity: &NodeIdentity,
-    ) -> Result<oneshot::Receiver<()>, String> {
+    ) -> Result<Watched, String> {
         // A folder's name that is no UTF-8 would become another one.
         let store = self.store.to_string();
         if store.parse() != Ok(self.store.clone()) {
@@ -115,7 +116,7 @@ impl Processes {
         actix::spawn(async move {
             watch(child, crate::control::encode(&ticket), worker, killed).await;
             // Nobody listens any more once the run is over.
-            let _ = gone.send(());
+            let _ = gone.send(Ok(()));
             let _ = finished.send(());
         });
         Ok(watched)

@@ -11,6 +11,7 @@ use peerwren_transports::identity::NodeIdentity;
 use peerwren_transports::store::BlockStore;
 use tokio::sync::oneshot;
 
+use super::Watched;
 use crate::actors::worker::{Joining, work};
 use crate::machine::WorkerId;
 use crate::options::ControlChoice;
@@ -53,11 +54,7 @@ impl Threads {
         }
     }
 
-    pub(crate) fn start(
-        &mut self,
-        worker: WorkerId,
-        identity: NodeIdentity,
-    ) -> oneshot::Receiver<()> {
+    pub(crate) fn start(&mut self, worker: WorkerId, identity: NodeIdentity) -> Watched {
         let joining = Joining {
             coordinators: vec![self.coordinator.to_string()],
             identity,
@@ -67,6 +64,7 @@ impl Threads {
             control: self.control,
             leave: None,
             listen: super::listen_beside(self.coordinator),
+            life: None,
         };
         let (cancel, cancelled) = oneshot::channel();
         let (ended, watched) = oneshot::channel();
@@ -78,7 +76,7 @@ impl Threads {
                 tracing::warn!(%worker, %error, "ended");
             }
             // Nobody listens any more once the run is over.
-            let _ = ended.send(());
+            let _ = ended.send(Ok(()));
             let _ = finished.send(());
         });
         watched

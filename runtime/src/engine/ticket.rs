@@ -1,5 +1,6 @@
 //! The ticket: all that a worker must know to join a run, whatever starts it. Holds a secret key, so it
-//! travels through pipes and proved connections alone; never through an argument, a variable or a store.
+//! travels through pipes, proved connections and Lambda's queue alone; never through an argument, a
+//! variable or a store.
 
 use std::net::SocketAddr;
 
@@ -53,6 +54,7 @@ impl Ticket {
             block_bytes_max: usize::try_from(self.block_bytes_max).unwrap_or(usize::MAX),
             control: self.control,
             leave: None,
+            life: None,
             listen: self.listen.parse::<SocketAddr>().map_err(|_| {
                 format!(
                     "the ticket's address to listen at, {}, is none",

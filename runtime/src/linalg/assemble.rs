@@ -4,11 +4,15 @@
 use std::path::PathBuf;
 
 use peerwren_kernels::tile::TileRef;
+use peerwren_transports::block::BlockKey;
 
+use crate::machine::profile::Profile;
 use crate::machine::scheduler::PhaseFigures;
 use crate::matrix::NpyWriter;
-use crate::report::{ByteCounts, PhaseStats, RequestCounts, WorkerStats};
-use crate::run::{Results, RunError};
+use crate::plan::Plan;
+use crate::prices::{Prices, Usage, Work};
+use crate::report::{ByteCounts, PhaseStats, ProfileSeries, RequestCounts, WorkerStats};
+use crate::run::{Outcome, Results, RunError};
 
 /// An output of a phase that becomes a `.npy` file.
 #[derive(Clone, Debug)]
@@ -71,6 +75,21 @@ pub(super) async fn number(
         .ok_or_else(|| RunError::Failed(format!("{output} is empty")))
 }
 
+/// The run's profile in the report's form; it begins with the first task.
+pub(super) fn series(profile: &Profile) -> ProfileSeries {
+    let points = profile.points();
+    let began = points.first().map(|point| point.at).unwrap_or_default();
+    ProfileSeries {
+        t_s: points
+            .iter()
+            .map(|point| point.at.since(began).as_secs_f64())
+            .collect(),
+        ready: points.iter().map(|point| point.ready).collect(),
+        running: points.iter().map(|point| point.running).collect(),
+        workers: points.iter().map(|point| point.workers).collect(),
+    }
+}
+
 /// The figures of a phase in the report's form.
 pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) -> PhaseStats {
     let mut stats = PhaseStats {
@@ -115,5 +134,37 @@ pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) 
             lost: *lost,
         });
     }
+    stats
+}
+
+/// Adds what a phase cost in the cloud, by estimate and as measured; nothing where it ran elsewhere.
+pub(super) fn priced(
+    mut stats: PhaseStats,
+    plan: &Plan,
+    phase: usize,
+    outcome: &Outcome,
+) -> PhaseStats {
+    let (Some(fleet), Some(used)) = (&outcome.fleet, outcome.used.get(phase)) else {
+        return stats;
+    };
+    let bytes = |keys: &[BlockKey]| keys.iter().map(|key| plan.bytes(key)).sum();
+    let inputs: Vec<_> = plan.sources(phase).into_iter().collect();
+    let results: Vec<_> = plan.results(phase).collect();
+    let work = Work {
+        flops: stats.flops,
+        store_get: inputs.len() as u64,
+        store_put: results.len() as u64,
+        store_read: bytes(&inputs),
+        store_written: bytes(&results),
+        peer: 0,
+    };
+    let used = Usage {
+        store_get: stats.requests.store_get,
+        store_put: stats.requests.store_put,
+        store_byte_s: stats.bytes.store_written as f64 * stats.factor_s,
+        peer_bytes: stats.bytes.peer,
+        ..*used
+    };
+    stats.cost_usd = Prices::default().report(&fleet.usage(&work), &used);
     stats
 }

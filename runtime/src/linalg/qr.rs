@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use peerwren_kernels::op::KernelSet;
 
-use super::assemble::{Wanted, number, stats, write_npy};
+use super::assemble::{Wanted, number, priced, series, stats, write_npy};
 use super::resume::save;
 use crate::actors::clock::Clock;
 use crate::lambdapack::Program;
@@ -126,12 +126,13 @@ pub(super) fn execute(
             .phases
             .get(phase)
             .map_or_else(Default::default, |figures| {
-                stats(
+                let stats = stats(
                     figures,
                     plan.task_count(phase),
                     plan.phase_flops(phase),
                     options.cores,
-                )
+                );
+                priced(stats, &plan, phase, &outcome)
             })
     };
     let named = |name: &str| {
@@ -169,6 +170,7 @@ pub(super) fn execute(
         wall_s: clock.now().since(Default::default()).as_secs_f64(),
         startup_s: (outcome.startup + planned.since(Default::default())).as_secs_f64(),
         preload_s: outcome.preload.as_secs_f64(),
+        profile: series(&outcome.profile),
         factor,
         q: named("q"),
         check: named("check"),

@@ -205,8 +205,8 @@ fn resolved(
         tree: word("tree").parse().map_err(wrong)?,
         workers: now.workers.or(workers),
         cores: now.cores.or(cores).unwrap_or(1),
-        engine: match now.engine {
-            Some(engine) => engine,
+        engine: match &now.engine {
+            Some(engine) => engine.clone(),
             None => word("engine").parse().map_err(wrong)?,
         },
         exchange: match now.exchange {
@@ -226,7 +226,7 @@ fn resolved(
         options.listen = listen;
     }
     let seconds = |name| number(name).map(Duration::from_secs);
-    if let (EngineKind::Remote, Some(token)) = (options.engine, record.result("token")) {
+    if let (EngineKind::Remote, Some(token)) = (&options.engine, record.result("token")) {
         options.remote = Some(RemoteOptions {
             token,
             token_valid: seconds("token_s").unwrap_or_default(),

@@ -212,18 +212,6 @@ macro_rules! words {
 }
 
 words! {
-    /// What runs the workers.
-    EngineKind, "threads or processes", later Some(("lambda", "a Lambda engine")),
-    /// In this process.
-    Threads = "threads",
-    /// Each a child process.
-    #[default]
-    Processes = "processes",
-    /// Processes on any machine, started by the user.
-    Remote = "remote",
-}
-
-words! {
     /// How control reaches workers that are not on this machine.
     ControlChoice, "auto, quic or store", later None,
     /// By QUIC, and through the store where no packet gets through.
@@ -259,16 +247,6 @@ words! {
     Fifo = "fifo",
     /// Anywhere.
     Random = "random",
-}
-
-impl EngineKind {
-    /// Whether workers run where this machine's files are not.
-    pub fn is_remote(self) -> bool {
-        match self {
-            Self::Threads | Self::Processes => false,
-            Self::Remote => true,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -339,10 +317,6 @@ mod tests {
     fn later_values_are_named_as_such() {
         let table = [
             (
-                "lambda:mine".parse::<EngineKind>().map(drop),
-                "a Lambda engine is not in this version; expected threads or processes",
-            ),
-            (
                 "s3://B".parse::<StoreChoice>().map(drop),
                 "\"s3://B\": a bucket's name has 3 to 63 of a-z, 0-9, `-` and `.`; expected a folder or \
                  s3://bucket/prefix",
@@ -366,6 +340,5 @@ mod tests {
         let store: StoreChoice = "s3://bucket/x/".parse().unwrap();
         assert!(matches!(store, StoreChoice::S3(_)));
         assert_eq!(store.to_string(), "s3://bucket/x");
-        assert_eq!(EngineKind::default().to_string(), "processes");
     }
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 mod choices;
 mod durability;
+mod engine;
 mod facts;
 mod remote;
 mod resolve;
@@ -14,10 +15,9 @@ mod size;
 
 pub use peerwren_transports::store::Place;
 
-pub use choices::{
-    ControlChoice, EngineKind, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice,
-};
+pub use choices::{ControlChoice, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice};
 pub use durability::Durability;
+pub use engine::{EngineKind, Factor, ScalingOptions};
 pub use facts::MachineFacts;
 pub use remote::RemoteOptions;
 pub use resolve::{OptionError, Resolved, Tree};
@@ -54,8 +54,10 @@ pub struct RunOptions {
     pub ib: Option<u32>,
     /// Reduction tree and rank grid.
     pub tree: TreeChoice,
-    /// Number of workers.
+    /// Number of workers; with `scaling` the most there may be.
     pub workers: Option<u32>,
+    /// How the number of workers follows the work; fixed when absent.
+    pub scaling: Option<ScalingOptions>,
     /// Cores, so compute threads, of each worker.
     pub cores: u32,
     /// What runs the workers.
@@ -75,6 +77,8 @@ pub struct RunOptions {
     pub preload: bool,
     /// Where the coordinator's socket is bound.
     pub listen: SocketAddr,
+    /// Where else workers reach it, `host:port` each, best first.
+    pub advertise: Vec<String>,
     /// How workers on other machines join; none do when absent.
     pub remote: Option<RemoteOptions>,
     /// How control reaches workers.
@@ -88,6 +92,7 @@ impl Default for RunOptions {
             ib: None,
             tree: TreeChoice::Auto,
             workers: None,
+            scaling: None,
             cores: 1,
             engine: EngineKind::Processes,
             exchange: Exchange::Peer,
@@ -97,6 +102,7 @@ impl Default for RunOptions {
             memory: None,
             preload: false,
             listen: LISTEN_DEFAULT,
+            advertise: Vec::new(),
             remote: None,
             control: ControlChoice::Auto,
         }

@@ -27,12 +27,25 @@ impl RunOptions {
         }
     }
 
-    /// Refuses what workers on other machines cannot do with.
-    pub(super) fn check_remote(&self) -> Result<(), OptionError> {
+    /// Refuses what workers on other machines cannot do with, before any of them is asked.
+    ///
+    /// # Errors
+    /// A store that they do not reach, or a number of workers that is left open.
+    pub fn check_engine(&self) -> Result<(), OptionError> {
         let wrong = |text: &str| Err(OptionError::Contradiction(text.to_owned()));
-        match (&self.remote, self.engine) {
+        match (&self.remote, &self.engine) {
             (None, EngineKind::Remote) => {
                 return wrong("--engine remote is what `peerwren coordinator` runs: use that");
+            }
+            (None, EngineKind::Lambda(_))
+                if matches!(
+                    self.store,
+                    StoreChoice::Temporary | StoreChoice::Memory | StoreChoice::Folder(_)
+                ) =>
+            {
+                return wrong(
+                    "--engine lambda:NAME needs --store s3://bucket/prefix: workers on Lambda share nothing else",
+                );
             }
             (None, _) => return Ok(()),
             (Some(_), _) => {}

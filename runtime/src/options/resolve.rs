@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::{
     BLOCK_MAX, ByteSize, CORES_MAX, ControlChoice, Durability, EngineKind, Exchange, Heads,
-    MachineFacts, Policy, RemoteOptions, RunOptions, StoreChoice, TreeChoice,
+    MachineFacts, Policy, RemoteOptions, RunOptions, ScalingOptions, StoreChoice, TreeChoice,
     WORKER_MEMORY_PERCENT, WORKERS_MAX,
 };
 
@@ -32,8 +32,10 @@ pub struct Resolved {
     pub ib: u32,
     /// Reduction tree and rank grid.
     pub tree: Tree,
-    /// Number of workers.
+    /// Number of workers; with `scaling` the most there may be.
     pub workers: u32,
+    /// How the number of workers follows the work; fixed when absent.
+    pub scaling: Option<ScalingOptions>,
     /// Cores of each worker.
     pub cores: u32,
     /// What runs the workers.
@@ -52,6 +54,8 @@ pub struct Resolved {
     pub preload: bool,
     /// Where the coordinator's socket is bound.
     pub listen: SocketAddr,
+    /// Where else workers reach it, `host:port` each, best first.
+    pub advertise: Vec<String>,
     /// How workers on other machines join; none do when absent.
     pub remote: Option<RemoteOptions>,
     /// How control reaches workers.
@@ -163,18 +167,23 @@ impl RunOptions {
             Some(bytes) => bytes,
             None => facts.memory_available_bytes / 100 * WORKER_MEMORY_PERCENT / u64::from(workers),
         };
-        self.check_remote()?;
+        self.check_engine()?;
         if self.store == StoreChoice::Memory && self.engine == EngineKind::Processes {
             return Err(contradiction(
                 "--store memory needs --engine threads: processes share no memory; name a folder",
             ));
         }
         let durability = self.durability;
-        let durability = durability.unwrap_or_else(|| Durability::default_with(self.engine));
+        let durability = durability.unwrap_or_else(|| Durability::default_with(&self.engine));
         if let (Durability::Checkpoint { .. }, StoreChoice::Memory) = (durability, &self.store) {
             return Err(contradiction(
                 "--durability checkpoint needs a store that outlives the driver, which --store memory does \
                  not; name a folder",
+            ));
+        }
+        if self.scaling.is_some() && self.engine == EngineKind::Remote {
+            return Err(contradiction(
+                "--autoscale starts and ends workers, which a coordinator of volunteers does not; leave it out",
             ));
         }
         if self.preload && self.exchange == Exchange::Store {
@@ -189,8 +198,9 @@ impl RunOptions {
             ib,
             tree,
             workers,
+            scaling: self.scaling,
             cores: self.cores,
-            engine: self.engine,
+            engine: self.engine.clone(),
             exchange: self.exchange,
             policy: self.policy,
             durability,
@@ -198,6 +208,7 @@ impl RunOptions {
             memory,
             preload: self.preload,
             listen: self.listen,
+            advertise: self.advertise.clone(),
             remote: self.remote.clone(),
             control: self.control_way(),
         })

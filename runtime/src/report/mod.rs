@@ -46,7 +46,7 @@ pub struct Report {
     pub workers: u32,
     /// Cores of each worker.
     pub cores: u32,
-    /// `threads` or `processes`.
+    /// `threads`, `processes`, `remote` or `lambda:NAME`.
     pub engine: String,
     /// `peer`, `cache` or `store`.
     pub exchange: String,
@@ -62,6 +62,9 @@ pub struct Report {
     pub startup_s: f64,
     /// Duration of loading the inputs into the workers' caches; 0 without `--preload`.
     pub preload_s: f64,
+    /// Parallelism and workers over the whole run.
+    #[serde(default)]
+    pub profile: ProfileSeries,
     /// The factorization.
     #[serde(flatten)]
     pub factor: PhaseStats,
@@ -86,6 +89,19 @@ pub struct PlanRecord {
     pub program: String,
     /// Digest of the whole plan, in hexadecimal.
     pub digest: String,
+}
+
+/// How parallel a run was over time, beside the workers that it had: lists of one length, at most 256.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProfileSeries {
+    /// Seconds since the first task.
+    pub t_s: Vec<f64>,
+    /// Tasks that ran or could have.
+    pub ready: Vec<u64>,
+    /// Tasks that workers' threads had.
+    pub running: Vec<u64>,
+    /// Workers that took tasks.
+    pub workers: Vec<u32>,
 }
 
 /// What one phase of a run did and what it cost.
@@ -119,7 +135,7 @@ pub struct PhaseStats {
     pub peak_cache_bytes: u64,
     /// Workers that died or left before their time.
     pub workers_lost: u32,
-    /// Workers started in place of lost ones.
+    /// Workers started in place of lost ones and of those that had to leave.
     pub workers_replaced: u32,
     /// Workers whose kernel self-test gave other bits than the run's.
     pub workers_refused: u32,

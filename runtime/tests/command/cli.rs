@@ -169,8 +169,16 @@ const REFUSED: &[(&str, &str)] = &[
         "invalid value '5MB' for '--memory <BYTES>': expected bytes, or a number with KiB, MiB, GiB or TiB, such as 256MiB",
     ),
     (
+        "qr good.npy --engine lambda",
+        "invalid value 'lambda' for '--engine <ENGINE>': expected threads, processes or lambda:NAME",
+    ),
+    (
         "qr good.npy --engine lambda:f",
-        "invalid value 'lambda:f' for '--engine <ENGINE>': a Lambda engine is not in this version; expected threads or processes",
+        "--engine lambda:NAME needs --store s3://bucket/prefix: workers on Lambda share nothing else",
+    ),
+    (
+        "qr good.npy --autoscale=0",
+        "invalid value '0' for '--autoscale[=<FACTOR>]': expected a factor from 0.001 to 1000, such as 0.5",
     ),
     (
         "qr good.npy --durability checkpoint:0",

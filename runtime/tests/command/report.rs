@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use peerwren::matrix::ResultPlace;
 use peerwren::report::{
-    ByteCounts, CostEstimate, PhaseStats, PlanRecord, Report, RequestCounts, SCHEMA,
+    ByteCounts, CostEstimate, PhaseStats, PlanRecord, ProfileSeries, Report, RequestCounts, SCHEMA,
     SCHEMA_VERSION, WorkerStats, summarize,
 };
 use serde_json::{Value, json};
@@ -68,6 +68,7 @@ fn sample() -> Report {
         wall_s: 2.5,
         startup_s: 0.125,
         preload_s: 0.0,
+        profile: ProfileSeries::default(),
         factor,
         q: PhaseStats::default(),
         check: PhaseStats {
@@ -103,6 +104,7 @@ fn the_schema_has_every_field_and_no_other() {
         (&schema, &value),
         (&schema["$defs"]["PhaseStats"], &value["q"]),
         (&schema["$defs"]["PlanRecord"], &value["plan"]),
+        (&schema["$defs"]["ProfileSeries"], &value["profile"]),
         (&schema["$defs"]["ByteCounts"], &value["bytes"]),
         (&schema["$defs"]["RequestCounts"], &value["requests"]),
         (&schema["$defs"]["CostEstimate"], &value["cost_usd"]),
@@ -162,9 +164,9 @@ fn a_wrong_report_is_found() {
         ("/tasks", json!(-1), "$.tasks: -1 is less than 0"),
         ("/wall_s", Value::Null, "$.wall_s: null is no \"number\""),
         (
-            "/engine",
+            "/exchange",
             json!("gpu"),
-            "$.engine: \"gpu\" is none of [\"threads\",\"processes\"]",
+            "$.exchange: \"gpu\" is none of [\"peer\",\"cache\",\"store\"]",
         ),
         ("/q/bytes", json!({}), "$.q.bytes: `store_read` is missing"),
     ];

@@ -7,6 +7,7 @@ mod store;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -14,8 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use doctor::DoctorArgs;
 use peerwren::options::{
-    ByteSize, ControlChoice, Durability, EngineKind, Exchange, LISTEN_DEFAULT, Policy, RunOptions,
-    StoreChoice, TreeChoice,
+    ByteSize, ControlChoice, Durability, EngineKind, Exchange, Factor, LISTEN_DEFAULT, Policy,
+    RunOptions, ScalingOptions, StoreChoice, TreeChoice,
 };
 pub(crate) use remote::{CoordinatorArgs, Work, WorkerArgs};
 pub(crate) use store::StoreAction;
@@ -231,18 +232,41 @@ pub(crate) struct RunArgs {
         value_parser = whole_number, allow_negative_numbers = true
     )]
     workers: Option<u32>,
-    /// Cores of each worker
+    /// Starts and ends workers as the work asks for it, N at most: FACTOR workers for each worker's fill
+    /// of tasks that could run [default: a fixed number; FACTOR 1]
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        help_heading = "Workers",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        env = "PEERWREN_AUTOSCALE",
+        hide_env = true
+    )]
+    autoscale: Option<Factor>,
+    /// With --autoscale: seconds after which a worker without work leaves
+    #[arg(
+        long,
+        value_name = "S",
+        help_heading = "Workers",
+        default_value_t = 10,
+        env = "PEERWREN_IDLE_TIMEOUT",
+        hide_env = true,
+        value_parser = whole_number, allow_negative_numbers = true
+    )]
+    idle_timeout: u32,
+    /// Cores of each worker [default: 1; on Lambda those of the function]
     #[arg(
         long,
         value_name = "C",
         help_heading = "Workers",
-        default_value_t = 1,
         env = "PEERWREN_CORES",
         hide_env = true,
         value_parser = whole_number, allow_negative_numbers = true
     )]
-    cores: u32,
-    /// What runs the workers: threads or processes
+    pub(crate) cores: Option<u32>,
+    /// What runs the workers: threads, processes or lambda:NAME, a function that `peerwren lambda deploy` made
     #[arg(long, value_name = "ENGINE", help_heading = "Workers", default_value_t = EngineKind::Processes, env = "PEERWREN_ENGINE", hide_env = true)]
     engine: EngineKind,
     /// Memory of each worker, such as 512MiB or 2GiB [default: 80% of what is available / workers]
@@ -289,6 +313,16 @@ pub(crate) struct RunArgs {
     /// Where the coordinator listens, such as 0.0.0.0:4433 or [::]:0
     #[arg(long, value_name = "ADDRESS", help_heading = "Workers", default_value_t = LISTEN_DEFAULT, env = "PEERWREN_LISTEN", hide_env = true)]
     listen: SocketAddr,
+    /// Where else workers on Lambda reach the coordinator, such as a forwarded port; may be given several times
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        help_heading = "Workers",
+        env = "PEERWREN_ADVERTISE",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    advertise: Vec<String>,
 
     /// How control reaches workers elsewhere: auto (quic, then the store), quic or store
     #[arg(long, value_name = "WAY", help_heading = "Workers", default_value_t = ControlChoice::Auto, env = "PEERWREN_CONTROL", hide_env = true)]
@@ -330,8 +364,12 @@ impl RunArgs {
             ib: self.ib,
             tree: self.tree,
             workers: self.workers,
-            cores: self.cores,
-            engine: self.engine,
+            scaling: self.autoscale.map(|factor| ScalingOptions {
+                factor,
+                idle: Duration::from_secs(self.idle_timeout.into()),
+            }),
+            cores: self.cores.unwrap_or(1),
+            engine: self.engine.clone(),
             exchange: self.exchange,
             policy: self.policy,
             durability: self.durability,
@@ -339,6 +377,7 @@ impl RunArgs {
             memory: self.memory.map(|size| size.0),
             preload: self.preload,
             listen: self.listen,
+            advertise: self.advertise.clone(),
             remote: None,
             control: self.control,
         })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use peerwren::RunError;
+use peerwren::cloud::fit;
 use peerwren::linalg::{QrOutcome, QrRequest, qr};
 use peerwren::matrix::{MatrixSource, Place, ResultPlace, overlap};
 use peerwren::options::{MachineFacts, RunOptions};
@@ -16,6 +17,8 @@ use crate::interrupt;
 /// Runs the factorization that the arguments describe.
 pub(crate) fn run(arguments: QrArgs, common: &Common, started: Instant) -> Result<(), Failure> {
     let options = arguments.run.options()?;
+    options.check_engine().map_err(Failure::usage)?;
+    let options = fit(options, arguments.run.cores).map_err(Failure::usage)?;
     run_with(arguments, options, common, started, || {})
 }
 

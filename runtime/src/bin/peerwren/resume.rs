@@ -111,7 +111,7 @@ pub(crate) fn run(
     let options = ResumeOptions {
         workers: arguments.workers,
         cores: arguments.cores,
-        engine: arguments.engine,
+        engine: arguments.engine.clone(),
         exchange: arguments.exchange,
         policy: arguments.policy,
         memory: arguments.memory.map(|size| size.0),
