@@ -34,7 +34,7 @@ commands() {
         /^\/\/! # From nothing/ { section = 1 }
         section && /^\/\/! ```/ { if (inside) exit; inside = 1; next }
         inside {
-            sub(/^\/\/! ?/, "")
+            sub(/^\/\/! */, "")
             line = line $0
             # A command goes on after a backslash, after && and where lines are indented.
             if (sub(/\\$/, " ", line) || line ~ /&&$/) { line = line " "; next }
@@ -51,9 +51,11 @@ start_s3() {
 { "identities": [{ "name": "peerwren", "actions": ["Admin", "Read", "Write", "List"],
     "credentials": [{ "accessKey": "AKIDGUIDE", "secretKey": "secret" }] }] }
 END
-    weed -logdir="$folder" server -dir="$folder/seaweed" -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.port="$(free_port)" \
-        -volume.port="$(free_port)" -filer -filer.port="$(free_port)" -s3 -s3.port="$port" \
-        -s3.config="$folder/s3.json" -volume.max=20 -master.volumeSizeLimitMB=1024 >"$folder/weed.log" 2>&1 &
+    weed -logdir="$folder" server -dir="$folder/seaweed" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+        -master.port="$(free_port)" -master.port.grpc="$(free_port)" -volume.port="$(free_port)" \
+        -volume.port.grpc="$(free_port)" -filer.port="$(free_port)" -filer.port.grpc="$(free_port)" \
+        -s3 -s3.port="$port" -s3.port.grpc="$(free_port)" -s3.config="$folder/s3.json" \
+        -volume.max=20 -master.volumeSizeLimitMB=1024 >"$folder/weed.log" 2>&1 &
     weed=$!
     for _ in {1..300}; do
         if curl -s -o "$folder/probe" --aws-sigv4 aws:amz:us-east-1:s3 --user AKIDGUIDE:secret \

@@ -21,6 +21,8 @@ finish() {
     for process in $function $watch; do
         kill -KILL "$process" 2>/dev/null || true
     done
+    # The shell would tell of each process that was killed.
+    wait 2>/dev/null || true
     rm -rf "$folder"
 }
 trap finish EXIT
@@ -38,14 +40,15 @@ cargo-lambda lambda watch --only-lambda-apis --invoke-address 127.0.0.1 --invoke
     >"$folder/watch.log" 2>&1 &
 watch=$!
 for _ in {1..100}; do
-    if curl -s -o "$folder/probe" "$url"; then break; fi
+    # Not a request: one for no function would wait for its answer.
+    if (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then break; fi
     kill -0 "$watch" 2>/dev/null || { cat "$folder/watch.log" >&2; exit 1; }
     sleep 0.1
 done
 
 # What Lambda sets, and nothing else of this environment. `_` is cargo lambda's name for the one function.
 env -i PATH=/usr/bin:/bin TMPDIR="$folder" TZ=:UTC LANG=en_US.UTF-8 \
-    AWS_LAMBDA_RUNTIME_API="127.0.0.1:$port/.rt" AWS_LAMBDA_FUNCTION_NAME=_ AWS_LAMBDA_FUNCTION_VERSION=1 \
+    AWS_LAMBDA_RUNTIME_API="$url/.rt" AWS_LAMBDA_FUNCTION_NAME=_ AWS_LAMBDA_FUNCTION_VERSION=1 \
     AWS_LAMBDA_FUNCTION_MEMORY_SIZE=1769 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=emulated \
     AWS_SECRET_ACCESS_KEY=emulated "$folder/bootstrap" >"$folder/function.log" 2>&1 &
 function=$!
