@@ -56,6 +56,22 @@ pub enum ToWorker {
         /// What and where they are.
         blocks: Vec<InputHint>,
     },
+    /// Where the coordinator sees the worker, and whom else to ask: what a NAT does shows there.
+    Observed {
+        /// The address that the worker's packets come from.
+        address: String,
+        /// The port of the coordinator's host that answers STUN, if one does.
+        stun_port: Option<u16>,
+    },
+    /// Look for a path to a worker, which looks for one to this worker now.
+    Introduce {
+        /// The worker.
+        peer: WorkerId,
+        /// All its addresses.
+        reach: PeerReach,
+        /// What the two prove their probes with.
+        secret: PathSecret,
+    },
     /// The run is over, or goes on without this worker.
     Stop,
 }
@@ -73,6 +89,8 @@ pub struct WorkerSettings {
     pub cores: u32,
     /// Milliseconds between two signs of life.
     pub alive_ms: u32,
+    /// STUN servers to ask for this worker's outside address, as `HOST:PORT`.
+    pub stun: Vec<String>,
 }
 
 /// Where a worker listens.
@@ -80,8 +98,38 @@ pub struct WorkerSettings {
 pub struct Peer {
     /// The worker.
     pub worker: WorkerId,
-    /// Its UDP address, as text.
-    pub address: String,
+    /// UDP addresses of its own interfaces, as text.
+    pub addresses: Vec<String>,
+}
+
+/// All addresses by which a worker may be reached, as text.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerReach {
+    /// Those of its own interfaces.
+    pub local: Vec<String>,
+    /// Those that others see it come from.
+    pub outside: Vec<String>,
+}
+
+/// How two workers exchange blocks.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerWay {
+    /// By addresses of their own interfaces.
+    Local,
+    /// Through NATs.
+    Punched,
+    /// Not at all: there is no path, and what one has the other gets from the store.
+    Store,
+}
+
+/// What two workers prove their probes with. Never shown.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq)]
+pub struct PathSecret(pub [u8; 32]);
+
+impl std::fmt::Debug for PathSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PathSecret(..)")
+    }
 }
 
 /// A task, the right to finish it, and where its inputs are.
@@ -117,8 +165,8 @@ pub enum FromWorker {
     Hello {
         /// The worker's version of this crate.
         version: String,
-        /// Where peers reach it.
-        address: String,
+        /// Addresses of its own interfaces.
+        addresses: Vec<String>,
         /// Digest of the kernel self-test.
         fingerprint: Digest,
         /// Name and version of every kernel it has.
@@ -188,6 +236,23 @@ pub enum FromWorker {
         /// All that the worker has counted so far.
         tally: Tally,
     },
+    /// The worker's outside addresses have changed.
+    Moved {
+        /// The addresses that others see.
+        outside: Vec<String>,
+    },
+    /// A path to a worker is wanted: introduce the two to each other.
+    WantPath {
+        /// The worker.
+        peer: WorkerId,
+    },
+    /// How a worker is reached, from now on.
+    Way {
+        /// The worker.
+        peer: WorkerId,
+        /// How.
+        way: PeerWay,
+    },
     /// The worker cannot go on, and neither can the run: a full disk, an input that is gone.
     Broken {
         /// One sentence.
@@ -202,6 +267,8 @@ pub struct Missed {
     pub key: BlockKey,
     /// The workers that did not deliver it.
     pub workers: Vec<WorkerId>,
+    /// The workers that could not be asked, since there is no path to them: they may well have it.
+    pub unreachable: Vec<WorkerId>,
     /// Whether the store was asked too.
     pub store: bool,
 }

@@ -12,7 +12,7 @@ use actix::prelude::*;
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::Block;
 use peerwren_transports::identity::{Authority, IdentityError, NodeId};
-use peerwren_transports::quic::Node;
+use peerwren_transports::quic::{Node, StunServer};
 use peerwren_transports::store::Place;
 use tokio::sync::{Notify, mpsc};
 
@@ -21,6 +21,7 @@ use crate::actors::coordinator::{Board, Cancel, Coordinator, RunEvent, accept};
 use crate::actors::guests::Terms;
 use crate::actors::mail::{Mail, read_guests};
 use crate::actors::provisioner::{EndAll, Provisioner, ReportTo};
+use crate::actors::rendezvous::Introductions;
 use crate::actors::saver::Saver;
 use crate::actors::worker::{CLOSE_WAIT, limits};
 use crate::control::WorkerSettings;
@@ -403,6 +404,7 @@ impl Run {
         let (node, incoming) =
             Node::bind(&identity, self.options.listen, Arc::new(NoBlocks), limits)
                 .map_err(|error| RunError::Usage(format!("--listen: {error}")))?;
+        let stun = second_observer(node.local_addr()).await;
         let engine = self.engine(&node, store, block_bytes_max).await?;
         let meter = match &engine {
             Engine::Lambda(engine) => Some(engine.meter()),
@@ -455,7 +457,9 @@ impl Run {
                 memory_bytes: options.memory,
                 cores: options.cores,
                 alive_ms: u32::try_from(lease.as_millis() / 10).unwrap_or(u32::MAX),
+                stun: options.stun.clone(),
             },
+            introductions: Introductions::new(stun.as_ref().map(|stun| stun.local_addr().port())),
             provisioner: provisioner.clone(),
             links: std::collections::BTreeMap::new(),
             events,
@@ -620,6 +624,22 @@ fn elastic(options: &Resolved) -> Option<Elastic> {
         ceiling: options.workers,
         idle: scaling.idle,
     })
+}
+
+/// A second port that tells workers where they are seen from, beside the coordinator's own: what a NAT
+/// does shows there. Best the next one, so that a firewall can let both in; not needed on one machine.
+async fn second_observer(beside: SocketAddr) -> Option<StunServer> {
+    if beside.ip().is_loopback() {
+        return None;
+    }
+    let next = SocketAddr::new(beside.ip(), beside.port().wrapping_add(1));
+    let server = match StunServer::bind(next).await {
+        Ok(server) => Ok(server),
+        Err(_) => StunServer::bind(SocketAddr::new(beside.ip(), 0)).await,
+    };
+    server
+        .inspect_err(|error| tracing::warn!(%error, "no second port: kinds of NATs stay unknown"))
+        .ok()
 }
 
 /// Where this machine's own workers reach a socket that is bound to `address`.

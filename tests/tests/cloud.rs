@@ -1,4 +1,5 @@
-//! Tests against servers: object stores and what runs on them. One binary, since each links for long.
+//! Tests against servers and networks on this machine: object stores, what runs on them, NATs. One binary,
+//! since each links for long.
 
 #[path = "cloud/emulator.rs"]
 mod emulator;
@@ -6,6 +7,8 @@ mod emulator;
 mod lambda;
 #[path = "cloud/lambda_service.rs"]
 mod lambda_service;
+#[path = "cloud/nat.rs"]
+mod nat;
 #[path = "cloud/remote.rs"]
 mod remote;
 #[path = "cloud/runs.rs"]

@@ -8,6 +8,8 @@
 //! frame     bounded, versioned frames on any byte stream
 //! identity  the run's certificate authority and its nodes' identities
 //! mailbox   control through an object store, where no packet gets through
+//! path      addresses by which nodes may reach each other
+//! punch     finding paths through NATs: a state machine, driven by quic
 //! quic      one UDP socket a node: control channels and block exchange
 //! store     where blocks and other objects rest: memory, a folder, or a bucket of S3
 //! ```
@@ -63,5 +65,8 @@ pub mod block;
 pub mod frame;
 pub mod identity;
 pub mod mailbox;
+pub mod path;
+pub mod punch;
 pub mod quic;
+mod random;
 pub mod store;

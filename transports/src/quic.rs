@@ -8,6 +8,9 @@
 //! block     request(key) ->, <- response(status, length, digest) payload, end -> (the receipt)
 //! ```
 //!
+//! A node may be dialed at a known address, or a path to it found through NATs ([`crate::punch`]): probes
+//! and STUN share the socket with QUIC, which always sets a bit that they never set.
+//!
 //! This module never decides which peer to ask, and never retries a fetch elsewhere: that is the
 //! caller's ladder. Everything a peer can make this node hold or wait for is bounded by [`Limits`].
 
@@ -17,12 +20,16 @@ mod error;
 mod limits;
 mod links;
 mod node;
+mod paths;
 mod race;
 mod server;
 mod socket;
+mod stun;
 mod wire;
 
 pub use control::{ControlChannel, ControlReceiver, ControlSender, Incoming};
 pub use error::{BindError, ChannelError, DialError, FetchError};
 pub use limits::Limits;
 pub use node::{BlockSource, Expected, Node, NodeStats};
+pub use paths::PathEvent;
+pub use stun::StunServer;

@@ -1,5 +1,7 @@
 //! Nodes on this machine's loopback: what they carry, what they refuse, and what they survive.
 
+#[path = "quic/paths.rs"]
+mod paths;
 mod support;
 
 use std::sync::Arc;

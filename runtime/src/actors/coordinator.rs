@@ -17,6 +17,7 @@ use super::guests::{Terms, serve_guest};
 use super::link::{ControlReceiver, Link, send_all};
 use super::mail::Mail;
 use super::provisioner::{EndWorker, Provisioner, StartWorker};
+use super::rendezvous::Introductions;
 use super::saver::Saver;
 use crate::control::{self, FromWorker, ToWorker, WorkerSettings};
 use crate::machine::profile::Profile;
@@ -85,6 +86,7 @@ pub(crate) struct Coordinator {
     pub(crate) granted: BTreeMap<WorkerId, WorkerSettings>,
     /// The run's mail, where control may come that way.
     pub(crate) mail: Option<Mail>,
+    pub(crate) introductions: Introductions,
 }
 
 /// A worker has proved who it is and said hello; whether it is taken in.
@@ -93,13 +95,14 @@ pub(crate) struct Coordinator {
 pub(crate) struct Arrived {
     worker: WorkerId,
     hello: Hello,
+    observed: Option<SocketAddr>,
     link: mpsc::Sender<Vec<u8>>,
     by_mail: bool,
 }
 
 struct Hello {
     version: String,
-    address: SocketAddr,
+    addresses: Vec<String>,
     fingerprint: Digest,
     kernels: BTreeSet<(String, u32)>,
     cpu: String,
@@ -325,13 +328,14 @@ impl Handler<Arrived> for Coordinator {
         let Arrived {
             worker,
             hello,
+            observed,
             link,
             by_mail,
         } = arrived;
         // A number is good once: an engine may deliver its ticket twice, or too late.
         let member = self.machine.fleet().get(worker);
         if member.is_none_or(|member| member.is_joined()) {
-            tracing::info!(%worker, address = %hello.address, "is not waited for (any more); turned away");
+            tracing::info!(%worker, addresses = ?hello.addresses, "is not waited for (any more); turned away");
             return false;
         }
         if let Some(mail) = &mut self.mail
@@ -343,7 +347,7 @@ impl Handler<Arrived> for Coordinator {
             self.tell_run(RunEvent::Failed(objection));
             return true;
         }
-        tracing::info!(%worker, address = %hello.address, cpu = hello.cpu, "joined");
+        tracing::info!(%worker, addresses = ?hello.addresses, ?observed, cpu = hello.cpu, "joined");
         self.links.insert(worker, link);
         let welcome = ToWorker::Welcome {
             plan: self.spec.clone(),
@@ -353,8 +357,15 @@ impl Handler<Arrived> for Coordinator {
                 .unwrap_or_else(|| self.settings.clone()),
         };
         self.tell(ctx, worker, &welcome);
-        let address = hello.address.to_string();
-        self.input(ctx, Input::Joined(worker, address, hello.fingerprint));
+        let addresses = hello.addresses.clone();
+        let now = self.clock.now();
+        let told = self
+            .introductions
+            .joined(now, worker, addresses.clone(), observed);
+        if let Some(message) = told {
+            self.tell(ctx, worker, &message);
+        }
+        self.input(ctx, Input::Joined(worker, addresses, hello.fingerprint));
         true
     }
 }
@@ -363,6 +374,10 @@ impl Handler<Said> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, Said(worker, message): Said, ctx: &mut Self::Context) {
+        let introductions = self.introductions.hear(self.clock.now(), worker, &message);
+        for (worker, message) in introductions {
+            self.tell(ctx, worker, &message);
+        }
         self.input(ctx, Input::Message(worker, message));
     }
 }
@@ -380,6 +395,7 @@ impl Handler<Gone> for Coordinator {
 
     fn handle(&mut self, Gone(worker): Gone, ctx: &mut Self::Context) {
         self.unlink(worker);
+        self.introductions.left(self.clock.now(), worker);
         let ended = self.provisioner.try_send(EndWorker(worker));
         self.expect_sent(ended.is_ok());
         self.input(ctx, Input::Left(worker));
@@ -457,7 +473,7 @@ pub(super) async fn serve(link: Link, coordinator: Addr<Coordinator>) {
     let first = tokio::time::timeout(HELLO_TIMEOUT, hear(&mut receiver)).await;
     let Ok(Some(FromWorker::Hello {
         version,
-        address,
+        addresses,
         fingerprint,
         kernels,
         cpu,
@@ -467,17 +483,12 @@ pub(super) async fn serve(link: Link, coordinator: Addr<Coordinator>) {
         let _ = coordinator.send(Mute(worker)).await;
         return;
     };
-    let Some(address) = reachable(&address, observed) else {
-        tracing::warn!(%worker, address, "is no address; turned away");
-        let _ = coordinator.send(Gone(worker)).await;
-        return;
-    };
     let (link, waiting) = mpsc::channel(OUTBOX_MAX);
     actix::spawn(send_all(sender, waiting));
     let kernels = kernels.into_iter().collect();
     let hello = Hello {
         version,
-        address,
+        addresses,
         fingerprint,
         kernels,
         cpu,
@@ -485,6 +496,7 @@ pub(super) async fn serve(link: Link, coordinator: Addr<Coordinator>) {
     let arrived = Arrived {
         worker,
         hello,
+        observed,
         link,
         by_mail,
     };
@@ -497,17 +509,6 @@ pub(super) async fn serve(link: Link, coordinator: Addr<Coordinator>) {
         }
     }
     let _ = coordinator.send(Gone(worker)).await;
-}
-
-/// Where others reach a worker: where it says that it listens, or if that is everywhere, where it is
-/// seen from here.
-fn reachable(said: &str, observed: Option<SocketAddr>) -> Option<SocketAddr> {
-    let said: SocketAddr = said.parse().ok()?;
-    if said.ip().is_unspecified() {
-        observed
-    } else {
-        Some(said)
-    }
 }
 
 /// The next valid message; `None` when the worker is gone or talks nonsense.

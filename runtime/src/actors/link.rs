@@ -71,6 +71,14 @@ pub(crate) enum ControlSender {
 }
 
 impl ControlSender {
+    /// Where the other side is, if it is reached by UDP.
+    pub(super) fn remote_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Quic(sender) => Some(sender.remote_addr()),
+            Self::Mailbox(_) => None,
+        }
+    }
+
     /// Sends messages in order; waits while the other side does not take them.
     pub(crate) async fn send(&mut self, messages: &[Vec<u8>]) -> Result<(), LinkError> {
         match self {

@@ -12,7 +12,7 @@ use actix::prelude::*;
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::{BlockKey, Digest};
 use peerwren_transports::identity::{NodeId, NodeIdentity};
-use peerwren_transports::quic::{Expected, FetchError, Limits, Node};
+use peerwren_transports::quic::{Expected, FetchError, Limits, Node, PathEvent};
 use peerwren_transports::store::BlockStore;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +20,7 @@ use super::clock::Clock;
 use super::compute::{ComputePool, Computed, Job};
 use super::link::{ControlReceiver, ControlSender, Link, reach, send_all};
 use super::mail;
+use super::paths::{self, ask_stun};
 use super::table::BlockTable;
 use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
 use crate::durable::DurableBlocks;
@@ -29,7 +30,6 @@ use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::matrix::{MatrixSource, Moved, SourceSpec};
 use crate::options::ControlChoice;
 use crate::plan::{Plan, PlanSpec, TaskId};
-use crate::remote::addresses_of;
 
 /// Messages that wait for the coordinator: 4 a task in flight and thousands of tasks a second, so
 /// that a coordinator which is busy for a second stalls nobody.
@@ -139,12 +139,14 @@ pub(crate) async fn work(
     let cores = NonZero::new(settings.cores).unwrap_or(NonZero::<u32>::MIN);
     let pool = ComputePool::start(cores).map_err(WorkerError::Threads)?;
     let (outbox, waiting) = mpsc::channel(OUTBOX_MAX);
+    let coordinator = sender.remote_addr();
     let (stopped, stop) = oneshot::channel();
     let durable = DurableBlocks::new(joining.store, Arc::clone(&plan));
     let actor = WorkerActor::new(
         plan,
         settings,
         node.clone(),
+        coordinator,
         durable,
         table,
         pool,
@@ -196,12 +198,6 @@ async fn greet(node: &Node, joining: &Joining) -> Result<Option<Greeted>, Worker
         mail::office(&run, &joining.identity)
     };
     let link = reach(node, &joining.coordinators, joining.control, mail).await?;
-    let address = if link.is_by_mail() {
-        // Nobody sees from where this worker speaks.
-        addresses_of(node.local_addr()).swap_remove(0)
-    } else {
-        node.local_addr().to_string()
-    };
     let Link {
         mut sender,
         mut receiver,
@@ -209,7 +205,7 @@ async fn greet(node: &Node, joining: &Joining) -> Result<Option<Greeted>, Worker
     } = link;
     let hello = FromWorker::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        address,
+        addresses: paths::own_addresses(node),
         fingerprint: fingerprint(),
         kernels: joining
             .kernels
@@ -294,13 +290,16 @@ struct WorkerActor {
     plan: Arc<Plan>,
     node: Node,
     durable: DurableBlocks,
+    /// Where the coordinator is, if it is reached by UDP.
+    coordinator: Option<SocketAddr>,
+    told: paths::Told,
+    stun: Vec<String>,
     table: BlockTable,
     pool: ComputePool,
     outbox: mpsc::Sender<Vec<u8>>,
     finished: mpsc::Sender<(LeaseId, Computed)>,
     finished_queue: Option<mpsc::Receiver<(LeaseId, Computed)>>,
     stopped: Option<oneshot::Sender<()>>,
-    peers: BTreeMap<WorkerId, SocketAddr>,
     sources: HashMap<u16, MatrixSource>,
     leases: BTreeMap<LeaseId, TaskId>,
     life: Option<Life>,
@@ -315,6 +314,7 @@ impl WorkerActor {
         plan: Arc<Plan>,
         settings: WorkerSettings,
         node: Node,
+        coordinator: Option<SocketAddr>,
         durable: DurableBlocks,
         table: BlockTable,
         pool: ComputePool,
@@ -324,18 +324,20 @@ impl WorkerActor {
         let clock = Clock::start();
         let (finished, queue) = mpsc::channel(2 * settings.cores as usize + 2);
         Self {
+            stun: settings.stun.clone(),
             machine: Worker::new(clock.now(), Arc::clone(&plan), settings),
             clock,
             plan,
+            told: paths::Told::default(),
             node,
             durable,
+            coordinator,
             table,
             pool,
             outbox,
             finished,
             finished_queue: Some(queue),
             stopped: Some(stopped),
-            peers: BTreeMap::new(),
             sources: HashMap::new(),
             leases: BTreeMap::new(),
             life: None,
@@ -393,15 +395,11 @@ impl WorkerActor {
         let key = copy.key;
         match origin {
             Origin::Peer(peer) => {
-                let Some(&address) = self.peers.get(&peer) else {
-                    ctx.notify(Came(copy, Err(FetchFailure::Elsewhere)));
-                    return;
-                };
                 let node = self.node.clone();
                 let expected = digest.map(|digest| Expected { len, digest });
                 let fetch = async move {
                     let id = NodeId::Worker(peer.0);
-                    let block = node.fetch(id, address, key, expected).await;
+                    let block = node.fetch_by_path(id, key, expected).await;
                     let block = block.map_err(|error| peer_failure(&key, peer, &error))?;
                     let moved = Moved::once(block.len() as u64);
                     table.insert(copy, block);
@@ -532,8 +530,15 @@ impl WorkerActor {
 
 fn peer_failure(key: &BlockKey, peer: WorkerId, error: &FetchError) -> FetchFailure {
     tracing::debug!(%key, %peer, %error, "a peer did not deliver");
-    FetchFailure::Elsewhere
+    match error {
+        FetchError::NoPath => FetchFailure::NoPath,
+        _ => FetchFailure::Elsewhere,
+    }
 }
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct PathHappened(PathEvent);
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -553,6 +558,19 @@ impl Actor for WorkerActor {
                 tracing::warn!("the time is up before all was given away");
                 ctx.stop();
             });
+        }
+        if let Some(mut events) = self.node.path_events() {
+            let addr = ctx.address();
+            actix::spawn(async move {
+                while let Some(event) = events.recv().await {
+                    if addr.send(PathHappened(event)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        for server in std::mem::take(&mut self.stun) {
+            ctx.spawn(ask_stun(self.node.clone(), server).into_actor(self));
         }
         if let Some(mut queue) = self.finished_queue.take() {
             let addr = ctx.address();
@@ -577,17 +595,13 @@ impl Handler<Told> for WorkerActor {
     type Result = ();
 
     fn handle(&mut self, Told(message): Told, ctx: &mut Self::Context) {
+        if let Some(server) = paths::hear(&self.node, self.coordinator, &message) {
+            ctx.spawn(ask_stun(self.node.clone(), server).into_actor(self));
+        }
         match message {
             ToWorker::Welcome { .. } => tracing::warn!("welcomed twice; the second is ignored"),
-            ToWorker::Peers { joined, left } => {
-                for peer in joined {
-                    match peer.address.parse() {
-                        Ok(address) => drop(self.peers.insert(peer.worker, address)),
-                        Err(_) => tracing::warn!(peer.address, "is no address; ignored"),
-                    }
-                }
+            ToWorker::Peers { left, .. } => {
                 for worker in left {
-                    self.peers.remove(&worker);
                     self.node.forget(NodeId::Worker(worker.0));
                 }
             }
@@ -595,6 +609,7 @@ impl Handler<Told> for WorkerActor {
             ToWorker::Preload { keys } => self.input(ctx, Input::Preload(keys)),
             ToWorker::Store { keys, lost } => self.input(ctx, Input::Store(keys, lost)),
             ToWorker::Take { blocks } => self.input(ctx, Input::Take(blocks)),
+            ToWorker::Observed { .. } | ToWorker::Introduce { .. } => {}
             ToWorker::Stop => ctx.stop(),
         }
     }
@@ -605,6 +620,16 @@ impl Handler<Depart> for WorkerActor {
 
     fn handle(&mut self, Depart(span): Depart, ctx: &mut Self::Context) {
         self.input(ctx, Input::Leave(span));
+    }
+}
+
+impl Handler<PathHappened> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, PathHappened(event): PathHappened, ctx: &mut Self::Context) {
+        if let Some(message) = self.told.message(event) {
+            self.say(ctx, &message);
+        }
     }
 }
 

@@ -234,13 +234,15 @@ fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.5 + (random % 1_000) as f64 / 2e3)
 }
 
+/// Begin and end of an invocation.
+type Span = (Timestamp, Option<Timestamp>);
+
 /// What invocations are billed by: from the moment that Lambda took the event until the worker was gone.
 #[derive(Clone)]
 pub(crate) struct Meter {
     kind: InstanceKind,
     timeout_s: u32,
-    /// Begin and end of each.
-    spans: Arc<Mutex<BTreeMap<WorkerId, (Timestamp, Option<Timestamp>)>>>,
+    spans: Arc<Mutex<BTreeMap<WorkerId, Span>>>,
     clock: Clock,
 }
 

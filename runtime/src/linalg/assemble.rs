@@ -11,7 +11,7 @@ use crate::machine::scheduler::PhaseFigures;
 use crate::matrix::NpyWriter;
 use crate::plan::Plan;
 use crate::prices::{Prices, Usage, Work};
-use crate::report::{ByteCounts, PhaseStats, ProfileSeries, RequestCounts, WorkerStats};
+use crate::report::{ByteCounts, PhaseStats, ProfileSeries, RequestCounts, WayCounts, WorkerStats};
 use crate::run::{Outcome, Results, RunError};
 
 /// An output of a phase that becomes a `.npy` file.
@@ -102,6 +102,11 @@ pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) 
         workers_replaced: figures.replaced,
         workers_refused: figures.refused,
         leases_expired: u64::from(figures.leases_expired),
+        ways: WayCounts {
+            local: figures.ways.local,
+            punched: figures.ways.punched,
+            store: figures.ways.store,
+        },
         ..PhaseStats::default()
     };
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

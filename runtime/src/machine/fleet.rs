@@ -31,8 +31,8 @@ pub struct Member {
     pub slot: u32,
     /// Its compute threads.
     pub cores: u32,
-    /// Its UDP address, once it has joined.
-    pub address: Option<String>,
+    /// The UDP addresses of its interfaces, once it has joined.
+    pub addresses: Option<Vec<String>>,
     /// Digest of its kernel self-test, once it has joined.
     pub bits: Option<Digest>,
     /// When it was last heard, or started.
@@ -59,7 +59,7 @@ impl Member {
     /// Whether it has joined.
     #[must_use]
     pub fn is_joined(&self) -> bool {
-        self.address.is_some()
+        self.addresses.is_some()
     }
 
     /// Takes in one finished kernel.
@@ -114,7 +114,7 @@ impl Fleet {
             Member {
                 slot,
                 cores: self.cores,
-                address: None,
+                addresses: None,
                 bits: None,
                 heard: now,
                 leases: BTreeSet::new(),

@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod lease;
 pub mod policy;
 pub mod profile;
+pub mod rendezvous;
 pub mod scheduler;
 pub mod worker;
 

@@ -10,6 +10,7 @@ mod placing;
 mod retiring;
 mod scaling;
 mod volunteers;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use self::lineage::Pending;
 use self::placing::{Place, Ready};
 use self::retiring::Retiring;
 pub use self::volunteers::Volunteers;
+pub use self::ways::WayCounts;
+use self::ways::Ways;
 use super::autoscaler::{Autoscaler, Elastic};
 use super::directory::Directory;
 use super::fleet::{Fleet, Rank};
@@ -65,8 +68,8 @@ pub struct Settings {
 pub enum Input {
     /// The run begins.
     Begin,
-    /// A worker proved who it is, listens at an address, and its kernels give these bits.
-    Joined(WorkerId, String, Digest),
+    /// A worker proved who it is, listens at these addresses, and its kernels give these bits.
+    Joined(WorkerId, Vec<String>, Digest),
     /// A worker is gone: its process ended, or its connection did.
     Left(WorkerId),
     /// A worker said something.
@@ -132,6 +135,8 @@ pub struct PhaseFigures {
     pub leases_expired: u32,
     /// Compute threads of workers that came by themselves.
     pub cores: BTreeMap<WorkerId, u32>,
+    /// Pairs of workers by how they exchanged blocks, up to the phase's end.
+    pub ways: WayCounts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +202,8 @@ pub struct Scheduler {
     before: BTreeMap<WorkerId, Tally>,
     counted: Counters,
     counted_before: Counters,
+    /// How workers reach each other.
+    ways: Ways,
     actions: VecDeque<Action>,
 }
 
@@ -236,6 +243,7 @@ impl Scheduler {
             before: BTreeMap::new(),
             counted: Counters::default(),
             counted_before: Counters::default(),
+            ways: Ways::default(),
             actions: VecDeque::new(),
         }
     }
@@ -247,7 +255,7 @@ impl Scheduler {
         }
         match input {
             Input::Begin => self.begin(now),
-            Input::Joined(worker, address, bits) => self.joined(now, worker, address, bits),
+            Input::Joined(worker, addresses, bits) => self.joined(now, worker, addresses, bits),
             Input::Left(worker) => self.left(now, worker),
             Input::Volunteered(request, cores) => self.volunteered(now, request, cores),
             Input::Cancelled => self.cancelled(),
@@ -432,7 +440,13 @@ impl Scheduler {
 
     fn message(&mut self, now: Timestamp, worker: WorkerId, message: FromWorker) {
         match message {
-            FromWorker::Hello { .. } => {}
+            // What the rendezvous hears besides: a sign of life here.
+            FromWorker::Hello { .. } | FromWorker::Moved { .. } | FromWorker::WantPath { .. } => {}
+            FromWorker::Way { peer, way } => {
+                if self.fleet.get(peer).is_some() {
+                    self.ways.set(now, worker, peer, way);
+                }
+            }
             FromWorker::Done {
                 lease,
                 made,
@@ -617,6 +631,7 @@ impl Scheduler {
             refused: counted.refused - before.refused,
             leases_expired: counted.leases_expired - before.leases_expired,
             cores: self.cores.clone(),
+            ways: self.ways.counts(),
         };
         for (worker, lost, tally) in self.fleet.tallies() {
             let before = self.before.insert(worker, tally).unwrap_or_default();

@@ -54,6 +54,8 @@ pub enum Input {
 pub enum FetchFailure {
     /// It may be had elsewhere.
     Elsewhere,
+    /// There is no path to the worker that was to be asked.
+    NoPath,
     /// Nobody will have it: the run cannot go on.
     Fatal(String),
 }

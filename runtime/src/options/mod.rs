@@ -38,6 +38,9 @@ pub const BLOCK_MAX: u32 = 16_384;
 /// Where a coordinator listens that nobody else is to reach: any free port of this machine alone.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// Most STUN servers: two show what a NAT does, two more answer when those do not.
+pub const STUN_MAX: usize = 4;
+
 /// The options of a run, as asked for. `None` leaves the choice to [`resolve`](Self::resolve).
 ///
 /// ```
@@ -83,6 +86,8 @@ pub struct RunOptions {
     pub remote: Option<RemoteOptions>,
     /// How control reaches workers.
     pub control: ControlChoice,
+    /// STUN servers that tell workers their outside addresses, `HOST` or `HOST:PORT` each.
+    pub stun: Vec<String>,
 }
 
 impl Default for RunOptions {
@@ -105,6 +110,7 @@ impl Default for RunOptions {
             advertise: Vec::new(),
             remote: None,
             control: ControlChoice::Auto,
+            stun: Vec::new(),
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct Resolved {
     pub remote: Option<RemoteOptions>,
     /// How control reaches workers.
     pub control: ControlChoice,
+    /// STUN servers that tell workers their outside addresses.
+    pub stun: Vec<String>,
 }
 
 /// A reduction tree with its parameters.
@@ -186,6 +188,13 @@ impl RunOptions {
                 "--autoscale starts and ends workers, which a coordinator of volunteers does not; leave it out",
             ));
         }
+        if self.stun.len() > super::STUN_MAX {
+            return Err(OptionError::Contradiction(format!(
+                "--stun names {} servers; expected at most {}",
+                self.stun.len(),
+                super::STUN_MAX
+            )));
+        }
         if self.preload && self.exchange == Exchange::Store {
             return Err(contradiction(
                 "--preload needs a cache, which --exchange store does without; leave one out",
@@ -211,6 +220,7 @@ impl RunOptions {
             advertise: self.advertise.clone(),
             remote: self.remote.clone(),
             control: self.control_way(),
+            stun: self.stun.clone(),
         })
     }
 

@@ -131,6 +131,9 @@ pub struct PhaseStats {
     pub outputs_written: u64,
     /// How often blocks were asked for.
     pub requests: RequestCounts,
+    /// Pairs of workers by how they exchanged blocks, up to the phase's end.
+    #[serde(default)]
+    pub ways: WayCounts,
     /// Most bytes that any worker held in its cache.
     pub peak_cache_bytes: u64,
     /// Workers that died or left before their time.
@@ -171,6 +174,17 @@ pub struct RequestCounts {
     pub peer_get: u64,
     /// Requests to peers that brought no good block.
     pub peer_failed: u64,
+}
+
+/// Pairs of workers that have wanted blocks of each other, by their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayCounts {
+    /// By addresses of their own: on one host or network, or without NATs between them.
+    pub local: u64,
+    /// Through NATs.
+    pub punched: u64,
+    /// Through the store alone: no packets got through between them.
+    pub store: u64,
 }
 
 /// What a phase costs in US dollars, by a table of prices.

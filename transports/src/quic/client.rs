@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::control::ControlChannel;
 use super::error::{CloseCode, DialError, FetchError, worth_redialing};
 use super::links::{Link, LinkUse, Reach};
-use super::node::{Expected, Shared};
+use super::node::{Expected, Route, Shared};
 use super::server;
 use super::wire::{Opening, RESPONSE_LEN, Response, kind};
 use crate::block::{Block, BlockBuf, BlockKey, Digest};
@@ -48,12 +48,12 @@ impl Shared {
     pub(super) async fn fetch(
         self: &Arc<Self>,
         peer: NodeId,
-        addr: SocketAddr,
+        route: Route,
         key: BlockKey,
         expected: Option<Expected>,
     ) -> Result<Block, FetchError> {
         let fetch = async {
-            let (link, reused) = self.link(peer, addr).await?;
+            let (link, reused) = self.link_by(peer, route).await?;
             match self.request(&link, key, expected).await {
                 Err(FetchError::PeerGone(why)) if reused => {
                     // The peer dropped an unused connection just when it was used again.
@@ -67,7 +67,7 @@ impl Shared {
                         return Err(FetchError::PeerGone(why));
                     }
                     self.links().remove(link.link());
-                    let (link, _) = self.link(peer, addr).await?;
+                    let (link, _) = self.link_by(peer, route).await?;
                     self.request(&link, key, expected).await
                 }
                 done => done,
@@ -79,7 +79,25 @@ impl Shared {
     }
 
     /// Finds or makes a connection with `peer`; tells whether there was one.
-    async fn link(
+    async fn link_by(
+        self: &Arc<Self>,
+        peer: NodeId,
+        route: Route,
+    ) -> Result<(LinkUse, bool), FetchError> {
+        if let Route::Address(addr) = route {
+            return Ok(self.link(peer, addr).await?);
+        }
+        if let Some(link) = self.links().linked(peer) {
+            return Ok((link, true));
+        }
+        self.find_path(peer).await?;
+        let link = self.links().linked(peer);
+        let lost = || FetchError::PeerGone("the connection was lost at once".to_owned());
+        Ok((link.ok_or_else(lost)?, false))
+    }
+
+    /// Finds a connection with `peer`, or dials it; tells whether there was one.
+    pub(super) async fn link(
         self: &Arc<Self>,
         peer: NodeId,
         addr: SocketAddr,

@@ -66,6 +66,9 @@ pub enum FetchError {
     /// The peer cannot be reached, or was lost midway.
     #[error("the peer is gone: {0}")]
     PeerGone(String),
+    /// No packets get through to the peer, in either direction or in one: it may well have the block.
+    #[error("there is no path to the peer")]
+    NoPath,
     /// The peer does not have the block.
     #[error("the peer does not have the block")]
     NotFound,
@@ -177,6 +180,16 @@ impl From<DialError> for FetchError {
             DialError::Protocol(error) => Self::Protocol(error),
             other => Self::PeerGone(other.to_string()),
         }
+    }
+}
+
+/// No path was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PathError;
+
+impl From<PathError> for FetchError {
+    fn from(_: PathError) -> Self {
+        Self::NoPath
     }
 }
 

@@ -113,16 +113,8 @@ impl Links {
 
     /// Finds the way to `peer`; whoever is told to dial must call [`dialed`](Self::dialed).
     pub(super) fn reach(&mut self, peer: NodeId) -> Reach {
-        if let Some(links) = self.by_peer.get_mut(&peer) {
-            links.retain(|link| link.is_open());
-            // Where both dialed at once, both sides choose the same: the lower id's, newest.
-            let best = links
-                .iter()
-                .enumerate()
-                .min_by_key(|(age, link)| (link.dialed_by, !*age));
-            if let Some((_, link)) = best {
-                return Reach::Linked(LinkUse::new(link));
-            }
+        if let Some(link) = self.linked(peer) {
+            return Reach::Linked(link);
         }
         if let Some(dialing) = self.dialing.get(&peer) {
             // A dial that ended without a word (its runtime ended) holds nobody up.
@@ -133,6 +125,18 @@ impl Links {
         let (report, dialing) = watch::channel(None);
         self.dialing.insert(peer, dialing.clone());
         Reach::Dial(report, dialing)
+    }
+
+    /// The connection with `peer`, if there is one.
+    pub(super) fn linked(&mut self, peer: NodeId) -> Option<LinkUse> {
+        let links = self.by_peer.get_mut(&peer)?;
+        links.retain(|link| link.is_open());
+        // Where both dialed at once, both sides choose the same: the lower id's, newest.
+        let best = links
+            .iter()
+            .enumerate()
+            .min_by_key(|(age, link)| (link.dialed_by, !*age));
+        best.map(|(_, link)| LinkUse::new(link))
     }
 
     /// Ends a dial: the table takes the link, or refuses it.

@@ -1,6 +1,6 @@
 //! A node: its socket, its loops, its life. What a stream carries is `client`'s and `server`'s.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,10 +14,13 @@ use super::control::{ControlChannel, Incoming};
 use super::error::{BindError, CloseCode, DialError, FetchError};
 use super::limits::Limits;
 use super::links::{Link, Links};
+use super::paths::{self, PathEvent, Paths};
 use super::server::{self, Serving};
-use super::socket::Socket;
+use super::socket::{Aside, Socket};
 use crate::block::{Block, BlockKey, Digest};
 use crate::identity::{self, IdentityError, NodeId, NodeIdentity};
+use crate::path::{Candidates, Mapping};
+use crate::punch::{Input, Secret, Ways};
 
 /// Where a node finds the blocks that it serves. Called on the node's own thread: must not wait.
 pub trait BlockSource: Send + Sync {
@@ -90,6 +93,7 @@ pub(super) struct Shared {
     pub(super) incoming: mpsc::Sender<ControlChannel>,
     pub(super) counters: Counters,
     pub(super) handshakes: Arc<Semaphore>,
+    pub(super) paths: Paths,
     links: Mutex<Links>,
 }
 
@@ -118,8 +122,8 @@ impl Drop for Handle {
 }
 
 impl Node {
-    /// Binds a node to `addr` (port 0: any free port) and starts to accept. Must be called inside
-    /// a tokio runtime with time and I/O enabled, which the node's tasks then run on.
+    /// Binds a node to `addr` (port 0: any free port; `[::]`: IPv4 too) and starts to accept. Must be
+    /// called inside a tokio runtime with time and I/O enabled, which the node's tasks then run on.
     pub fn bind(
         identity: &NodeIdentity,
         addr: SocketAddr,
@@ -140,9 +144,10 @@ impl Node {
             .max_incoming(4 * limits.handshakes_max)
             .incoming_buffer_size(64 << 10)
             .incoming_buffer_size_total(8 << 20);
-        let endpoint = endpoint(addr, server, &limits)?;
-        let socket = |source| BindError::Socket { addr, source };
-        let local_addr = endpoint.local_addr().map_err(socket)?;
+        let (endpoint, socket, aside) = endpoint(addr, server, &limits)?;
+        let failed = |source| BindError::Socket { addr, source };
+        let local_addr = endpoint.local_addr().map_err(failed)?;
+        let local = Candidates::of(local_addr, interfaces(local_addr).map_err(failed)?).local;
         let (incoming, channels) = mpsc::channel(limits.control_pending_max);
         let shared = Arc::new(Shared {
             node: identity.node(),
@@ -154,14 +159,20 @@ impl Node {
             incoming,
             counters: Counters::default(),
             handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
+            paths: Paths::new(identity.node(), socket, local),
             links: Mutex::new(Links::new(limits.connections_max)),
             limits,
         });
-        tokio::spawn(accept(shared.clone()));
+        tokio::spawn(accept(shared.clone(), aside));
         Ok((
             Self(Arc::new(Handle { shared, local_addr })),
             Incoming(channels),
         ))
+    }
+
+    /// Returns who this node is.
+    pub fn id(&self) -> NodeId {
+        self.shared().node
     }
 
     /// Returns the address that the socket is bound to.
@@ -216,11 +227,80 @@ impl Node {
         key: BlockKey,
         expected: Option<Expected>,
     ) -> Result<Block, FetchError> {
-        self.shared().fetch(peer, addr, key, expected).await
+        let route = Route::Address(addr);
+        self.shared().fetch(peer, route, key, expected).await
     }
 
-    /// Closes the connections with `peer`; what is being carried on them fails.
+    /// Fetches a block from `peer` as [`fetch`](Self::fetch) does, by whatever path there is: a
+    /// connection that either side made, else one that is found now. Where both nodes are on loopback
+    /// the peer is dialed at once; otherwise the coordinator is asked to introduce the two
+    /// ([`PathEvent::Ask`]), which takes some round trips, or some seconds to fail.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::NoPath`] where none was found, at once if that was found out lately; and those of
+    /// `fetch`.
+    pub async fn fetch_by_path(
+        &self,
+        peer: NodeId,
+        key: BlockKey,
+        expected: Option<Expected>,
+    ) -> Result<Block, FetchError> {
+        self.shared().fetch(peer, Route::Path, key, expected).await
+    }
+
+    /// Learns where `peer` may be, before it is wanted.
+    pub fn meet(&self, peer: NodeId, candidates: Candidates) {
+        self.shared().path_input(Input::Known(peer, candidates));
+    }
+
+    /// Is introduced to `peer`, which is introduced to this node at the same time with the same
+    /// secret: both look for a path now.
+    pub fn introduce(&self, peer: NodeId, candidates: Candidates, secret: Secret) {
+        self.shared().path_input(Input::Introduced {
+            peer,
+            candidates,
+            secret,
+        });
+    }
+
+    /// Learns that whoever listens at `observer` sees this node at `seen`.
+    pub fn observed(&self, observer: SocketAddr, seen: SocketAddr) {
+        self.shared().path_input(Input::Observed { observer, seen });
+    }
+
+    /// Asks a STUN server (RFC 8489) where it sees this node, and takes its word into account like
+    /// [`observed`](Self::observed); `None` where it does not answer within 4 s.
+    pub async fn ask_stun(&self, server: SocketAddr) -> Option<SocketAddr> {
+        self.shared().stun(server).await
+    }
+
+    /// Returns the addresses by which others may reach this node.
+    pub fn candidates(&self) -> Candidates {
+        self.shared()
+            .paths
+            .read(|machine| machine.candidates().clone())
+    }
+
+    /// Returns what is known of the NAT before this node.
+    pub fn mapping(&self) -> Mapping {
+        self.shared().paths.read(crate::punch::Puncher::mapping)
+    }
+
+    /// Returns how many peers were reached in which way.
+    pub fn ways(&self) -> Ways {
+        self.shared().paths.read(crate::punch::Puncher::ways)
+    }
+
+    /// Returns what happens to this node's paths from now on, to the first who asks. Without anybody
+    /// there is nobody to ask the coordinator for introductions.
+    pub fn path_events(&self) -> Option<mpsc::Receiver<PathEvent>> {
+        self.shared().paths.take_events()
+    }
+
+    /// Closes the connections with `peer`, which has left; what is being carried on them fails.
     pub fn forget(&self, peer: NodeId) {
+        self.shared().path_input(Input::Gone(peer));
         let links = self.shared().links().remove_peer(peer);
         links.iter().for_each(|link| link.close(CloseCode::Done));
     }
@@ -249,12 +329,30 @@ fn no_suite(_: quinn::crypto::rustls::NoInitialCipherSuite) -> BindError {
     ))
 }
 
-/// Makes the socket and the endpoint on it.
+/// How a peer without a connection is reached.
+#[derive(Clone, Copy)]
+pub(super) enum Route {
+    /// It is dialed there.
+    Address(SocketAddr),
+    /// A path is found.
+    Path,
+}
+
+/// Addresses of this machine, where the socket takes more than one.
+fn interfaces(bound: SocketAddr) -> std::io::Result<Vec<IpAddr>> {
+    if !bound.ip().is_unspecified() {
+        return Ok(Vec::new());
+    }
+    let interfaces = if_addrs::get_if_addrs()?;
+    Ok(interfaces.iter().map(if_addrs::Interface::ip).collect())
+}
+
+/// Makes the socket, the endpoint on it, and the queue of what is not the endpoint's.
 fn endpoint(
     addr: SocketAddr,
     server: ServerConfig,
     limits: &Limits,
-) -> Result<Endpoint, BindError> {
+) -> Result<(Endpoint, Arc<Socket>, mpsc::Receiver<Aside>), BindError> {
     let socket_error = |source| BindError::Socket { addr, source };
     let runtime = quinn::default_runtime().ok_or(BindError::NoRuntime)?;
     let domain = socket2::Domain::for_address(addr);
@@ -277,23 +375,29 @@ fn endpoint(
     let socket = runtime
         .wrap_udp_socket(socket.into())
         .map_err(socket_error)?;
-    let socket = Arc::new(Socket::new(socket, limits.udp_payload_max));
-    Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime).map_err(socket_error)
+    let (socket, aside) = Socket::new(socket, limits.udp_payload_max);
+    let socket = Arc::new(socket);
+    let endpoint =
+        Endpoint::new_with_abstract_socket(config, Some(server), socket.clone(), runtime)
+            .map_err(socket_error)?;
+    Ok((endpoint, socket, aside))
 }
 
 /// Takes part in handshakes, and drops what is unused, until the endpoint is closed.
-async fn accept(shared: Arc<Shared>) {
+async fn accept(shared: Arc<Shared>, aside: mpsc::Receiver<Aside>) {
+    let driving = tokio::spawn(paths::drive(shared.clone(), aside));
     let unused_timeout = shared.limits.unused_timeout;
     let mut ticks = tokio::time::interval((unused_timeout / 4).max(Duration::from_millis(10)));
     loop {
         tokio::select! {
             incoming = shared.endpoint.accept() => match incoming {
                 Some(incoming) => take_part(&shared, incoming).await,
-                None => return,
+                None => break,
             },
             now = ticks.tick() => shared.links().drop_unused(now, unused_timeout),
         }
     }
+    driving.abort();
 }
 
 /// Starts a handshake; waits first while there are as many as there may be, so that those beyond
@@ -330,6 +434,8 @@ async fn welcome(shared: Arc<Shared>, conn: quinn::Connection) {
             let link = Link::new(conn.clone(), peer, peer);
             let taken = shared.links().insert(&link);
             if taken {
+                let addr = conn.remote_address();
+                shared.path_input(Input::Connected { peer, addr });
                 return server::serve_link(shared, link).await;
             }
             tracing::debug!(%peer, "all connections are in use, refused");

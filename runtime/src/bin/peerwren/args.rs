@@ -328,6 +328,17 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "WAY", help_heading = "Workers", default_value_t = ControlChoice::Auto, env = "PEERWREN_CONTROL", hide_env = true)]
     control: ControlChoice,
 
+    /// A STUN server that tells workers their outside addresses; may be given again
+    #[arg(
+        long,
+        value_name = "HOST[:PORT]",
+        help_heading = "Workers",
+        env = "PEERWREN_STUN",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    stun: Vec<String>,
+
     /// Writes the report of the run, in bytes and seconds
     #[arg(
         long,
@@ -380,6 +391,7 @@ impl RunArgs {
             advertise: self.advertise.clone(),
             remote: None,
             control: self.control,
+            stun: self.stun.clone(),
         })
     }
 }

@@ -23,7 +23,10 @@ impl Scheduler {
             for key in inputs {
                 *readers.entry(*key).or_default() += 1;
             }
-            if usize::from(task.phase) > phase || self.ready.contains_key(task) {
+            if usize::from(task.phase) > phase
+                || self.ready.contains_key(task)
+                || inputs.iter().any(|key| self.ways.is_relayed(key))
+            {
                 continue;
             }
             let mut absent = inputs

@@ -33,16 +33,16 @@ impl Scheduler {
         &mut self,
         now: Timestamp,
         worker: WorkerId,
-        address: String,
+        addresses: Vec<String>,
         bits: Digest,
     ) {
         let known: Vec<Peer> = self
             .fleet
             .joined()
             .filter_map(|(id, m)| {
-                m.address.clone().map(|address| Peer {
+                m.addresses.clone().map(|addresses| Peer {
                     worker: id,
-                    address,
+                    addresses,
                 })
             })
             .collect();
@@ -51,7 +51,7 @@ impl Scheduler {
             return;
         };
         member.heard = now;
-        member.address = Some(address.clone());
+        member.addresses = Some(addresses.clone());
         member.bits = Some(bits);
         if self.bits.is_some_and(|common| common != bits) {
             self.refuse(now, worker);
@@ -60,7 +60,7 @@ impl Scheduler {
         for peer in &known {
             let joined = vec![Peer {
                 worker,
-                address: address.clone(),
+                addresses: addresses.clone(),
             }];
             self.send(
                 peer.worker,
@@ -124,6 +124,7 @@ impl Scheduler {
     /// Goes on without a worker that is no member any more: what it was to do is done by others, what
     /// only it had is made again.
     pub(super) fn do_without(&mut self, worker: WorkerId, member: &Member) {
+        self.ways.left(worker);
         let others: Vec<_> = self.fleet.joined().map(|(id, _)| id).collect();
         for other in others {
             self.send(
@@ -149,6 +150,7 @@ impl Scheduler {
         }
         self.keep_instead_of(worker);
         self.put_instead_of_lost(worker);
+        self.relay_all_instead_of(worker);
         for task in again {
             self.consider(task);
         }

@@ -147,10 +147,15 @@ impl Scheduler {
     /// The store has `key`.
     pub(super) fn durable(&mut self, key: BlockKey) {
         if self.checkpoints.sweeps(&key) {
+            // What was put may be deleted: it is put again, until that is over.
+            if self.ways.relayed(&key) {
+                self.relay(key);
+            }
             return;
         }
         self.pending.remove(&key);
-        let was_available = self.directory.is_available(&key);
+        let was_relayed = self.ways.relayed(&key);
+        let was_available = self.directory.is_available(&key) && !was_relayed;
         let Some(entry) = self.directory.get_mut(&key) else {
             return;
         };
@@ -180,6 +185,7 @@ impl Scheduler {
                     self.keep(*key);
                 }
                 self.put_instead_of(key, worker);
+                self.relay_instead_of(worker, key);
                 if self
                     .directory
                     .get(key)
@@ -271,11 +277,15 @@ impl Scheduler {
         } else if is_lost_result {
             self.keep(key);
         }
+        if !missed.unreachable.is_empty() {
+            self.relay(key);
+        }
     }
 
     /// `key` is nowhere: if somebody still needs it, it is made again.
     pub(super) fn mourn(&mut self, key: BlockKey) {
         self.was_lost(&key);
+        self.ways.relayed(&key);
         let needed = self.pending.contains(&key)
             || self
                 .directory

@@ -53,7 +53,9 @@ impl Scheduler {
         let slots = self.plan.input_slots(&task);
         let mut inputs = Vec::with_capacity(slots.len());
         for key in slots.iter().flatten() {
-            if !self.plan.is_source(key) && !self.directory.is_available(key) {
+            if !self.plan.is_source(key) && !self.directory.is_available(key)
+                || self.ways.is_relayed(key)
+            {
                 return;
             }
             if !inputs.contains(key) {
@@ -228,6 +230,9 @@ impl Scheduler {
     }
 
     fn assign(&mut self, now: Timestamp, worker: WorkerId, task: TaskId) {
+        if self.relays_inputs(now, worker, &task) {
+            return;
+        }
         let Some(ready) = self.ready.get_mut(&task) else {
             return;
         };
@@ -253,7 +258,7 @@ impl Scheduler {
                 .holders
                 .iter()
                 .copied()
-                .filter(|&holder| holder != worker)
+                .filter(|&holder| holder != worker && self.ways.reaches(now, worker, holder))
                 .collect();
             // Whoever is to leave may be gone when it is asked.
             holders.sort_by_key(|&h| {

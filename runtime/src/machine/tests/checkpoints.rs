@@ -132,7 +132,11 @@ fn a_resumed_run_keeps_its_bits() {
     resumed.handle_input(now, Input::Begin);
     assert_eq!(actions(&mut resumed), ["start 0 in 0", "start 1 in 1"]);
     let mut joins = |id: u32, bits: u8| {
-        let joined = Input::Joined(WorkerId(id), format!("address {id}"), Digest([bits; 32]));
+        let joined = Input::Joined(
+            WorkerId(id),
+            vec![format!("address {id}")],
+            Digest([bits; 32]),
+        );
         resumed.handle_input(now, joined);
         actions(&mut resumed)
     };

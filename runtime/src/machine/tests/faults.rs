@@ -88,6 +88,7 @@ fn setup(seed: u64, truth: &Truth) -> Setup {
             life_us: 0,
             notice_us: 0,
             volunteers: seed % 4 == 3,
+            no_path: dice.one_of(&[0, 0, 0, 300, 1000]),
         },
     };
     if dice.chance(300) {
@@ -127,6 +128,31 @@ fn run(seeds: std::ops::Range<u64>) {
                 &truths[usize::try_from(*first).expect("an index") % truths.len()]
             )
         );
+    }
+}
+
+#[test]
+fn workers_that_never_reach_each_other_complete_a_run_through_the_store() {
+    for truth in truths() {
+        let cut_off = |exchange| Setup {
+            exchange,
+            durability: Durability::Outputs,
+            memory: 1 << 30,
+            faults: Faults {
+                no_path: 1000,
+                ..Faults::default()
+            },
+            workers: 4,
+            ..setup(1, &truth)
+        };
+        let outcome = World::new(&truth, cut_off(Exchange::Peer)).run();
+        assert_eq!(outcome.tally.peer, 0, "nobody reaches anybody");
+        assert_eq!(
+            (outcome.lost, outcome.recomputed),
+            (0, 0),
+            "nothing is made twice"
+        );
+        assert!(outcome.tally.store_get > 0);
     }
 }
 

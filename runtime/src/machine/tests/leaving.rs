@@ -258,6 +258,7 @@ fn one_worker(plan: &Arc<Plan>, memory_bytes: u64) -> Worker {
         memory_bytes,
         cores: 1,
         alive_ms: 1000,
+        stun: Vec::new(),
     };
     Worker::new(NOW, Arc::clone(plan), settings)
 }

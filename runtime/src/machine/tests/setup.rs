@@ -74,6 +74,8 @@ pub(super) struct Faults {
     pub(super) notice_us: u64,
     /// Nobody starts workers: they come by themselves, one more than wanted at first.
     pub(super) volunteers: bool,
+    /// Pairs of workers between which no packets get through, of a thousand.
+    pub(super) no_path: u64,
 }
 
 /// All that a world is made of, but its plan.

@@ -113,6 +113,7 @@ fn one_reader(exchange: Exchange, holders: &[u32], durable: bool) -> (Worker, Bl
         memory_bytes: 1 << 20,
         cores: 1,
         alive_ms: 1000,
+        stun: Vec::new(),
     };
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     let hint = InputHint {
@@ -166,6 +167,7 @@ fn a_block_is_looked_for_on_each_rung_and_then_missed() {
         });
         let missed = Missed {
             key: block,
+            unreachable: Vec::new(),
             workers: workers.collect(),
             store: rungs.contains(&Origin::Store),
         };
@@ -213,6 +215,7 @@ fn a_preload_ends_where_memory_does() {
         memory_bytes: 2 * plan.bytes(&keys[0]),
         cores: 1,
         alive_ms: 1000,
+        stun: Vec::new(),
     };
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     worker.handle_input(NOW, Input::Preload(keys.clone()));
@@ -253,7 +256,8 @@ pub(super) fn scheduler(plan: &Arc<Plan>, workers: u32) -> Scheduler {
 }
 
 pub(super) fn joined(scheduler: &mut Scheduler, id: u32, bits: u8) {
-    let joined = scheduler::Input::Joined(WorkerId(id), format!("address {id}"), digest(bits));
+    let joined =
+        scheduler::Input::Joined(WorkerId(id), vec![format!("address {id}")], digest(bits));
     scheduler.handle_input(NOW, joined);
 }
 
@@ -413,6 +417,7 @@ fn who_misses_a_block_does_not_hold_it() {
     // It made the block and has dropped it, but has not come to say so.
     let missed = Missed {
         key: block,
+        unreachable: Vec::new(),
         workers: Vec::new(),
         store: true,
     };
@@ -487,7 +492,7 @@ fn ranks_pass_to_heirs_and_return() {
     };
     let join = |fleet: &mut Fleet, slot| {
         let worker = fleet.start(NOW, slot);
-        fleet.get_mut(worker).expect("it was started").address = Some(String::new());
+        fleet.get_mut(worker).expect("it was started").addresses = Some(Vec::new());
         worker
     };
     assert_eq!(owners(&fleet), [-1; 6]);
@@ -505,7 +510,7 @@ fn ranks_pass_to_heirs_and_return() {
     assert_eq!(owners(&fleet), [0; 6]);
     let started = fleet.start(NOW, 1);
     assert_eq!(owners(&fleet), [0; 6], "who has not joined owns nothing");
-    fleet.get_mut(started).expect("started").address = Some(String::new());
+    fleet.get_mut(started).expect("started").addresses = Some(Vec::new());
     assert_eq!(owners(&fleet), [0, 3, 0, 0, 3, 0]);
 }
 

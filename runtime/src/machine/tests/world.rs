@@ -11,7 +11,7 @@ use peerwren_transports::block::{BlockKey, Digest};
 
 use super::setup::{Costs, Dice, Loss, Setup};
 use super::truth::{self, Truth};
-use crate::control::{FromWorker, Tally, ToWorker, WorkerSettings};
+use crate::control::{FromWorker, PeerWay, Tally, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
@@ -330,6 +330,7 @@ impl<'a> World<'a> {
             memory_bytes: self.setup.memory,
             cores: self.setup.cores,
             alive_ms: 1000,
+            stun: Vec::new(),
         };
         let machine = Worker::new(self.at(), Arc::clone(&self.truth.plan), settings);
         let slow = if self.dice.chance(self.setup.faults.slow_workers) {
@@ -361,7 +362,7 @@ impl<'a> World<'a> {
         let bits = Digest([u8::from(other); 32]);
         self.coordinate(scheduler::Input::Joined(
             id,
-            format!("address {}", id.0),
+            vec![format!("address {}", id.0)],
             bits,
         ));
     }
@@ -382,7 +383,9 @@ impl<'a> World<'a> {
                 self.expire(id);
                 None
             }
-            ToWorker::Welcome { .. } => None,
+            ToWorker::Welcome { .. } | ToWorker::Observed { .. } | ToWorker::Introduce { .. } => {
+                None
+            }
         }
     }
 
@@ -436,6 +439,13 @@ impl<'a> World<'a> {
                 if !known || self.dice.chance(self.setup.faults.peer_fails) {
                     return failed;
                 }
+                if self.is_cut_off(id, peer) {
+                    let way = PeerWay::Store;
+                    let said = Event::Said(id, FromWorker::Way { peer, way });
+                    let takes = self.latency();
+                    self.deliver((id, true), takes, said);
+                    return Err(FetchFailure::NoPath);
+                }
                 let shared = Copy { key, private: None };
                 self.nodes
                     .get(&peer)
@@ -456,6 +466,12 @@ impl<'a> World<'a> {
             node.table.insert(copy, digest);
         }
         Ok(())
+    }
+
+    /// Whether packets never get through between two workers: always so for the same two.
+    fn is_cut_off(&self, one: WorkerId, other: WorkerId) -> bool {
+        let pair = u64::from(one.0.min(other.0)) << 32 | u64::from(one.0.max(other.0));
+        Dice(self.setup.seed ^ pair.wrapping_mul(0x9E37_79B9)).chance(self.setup.faults.no_path)
     }
 
     fn computed(
@@ -746,6 +762,8 @@ impl<'a> World<'a> {
 }
 
 fn settings(setup: &Setup) -> scheduler::Settings {
+    // Volunteers that die before they have joined hold their slots for two leases.
+    let start_s = if setup.faults.volunteers { 10 } else { 2 };
     scheduler::Settings {
         workers: setup.workers,
         elastic: setup.elastic,
@@ -755,7 +773,7 @@ fn settings(setup: &Setup) -> scheduler::Settings {
         durability: setup.durability,
         checkpoint: setup.checkpoint_us.map(Duration::from_micros),
         preload: setup.preload,
-        start_timeout: Duration::from_secs(2),
+        start_timeout: Duration::from_secs(start_s),
         lease: Duration::from_secs(3),
         volunteers: (setup.faults.volunteers).then_some(scheduler::Volunteers { helpers_max: 1 }),
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use peerwren_transports::block::{BlockKey, Digest};
 
 use super::super::cache::Copy;
-use super::super::{LeaseId, Timestamp};
+use super::super::{LeaseId, Timestamp, WorkerId};
 use super::{Action, FetchFailure, Origin, Worker};
 use crate::control::{FromWorker, InputHint, Missed};
 use crate::matrix::Moved;
@@ -16,6 +16,8 @@ use crate::options::Exchange;
 pub(super) struct Ladder {
     pub(super) rungs: VecDeque<Origin>,
     pub(super) tried: Vec<Origin>,
+    /// Workers among `tried` that there is no path to.
+    pub(super) unreachable: Vec<WorkerId>,
     pub(super) at: Option<Origin>,
     /// Since when it is asked for there.
     pub(super) since: Timestamp,
@@ -51,10 +53,13 @@ impl Worker {
                 self.came(copy, ladder);
             }
             Err(FetchFailure::Fatal(error)) => self.send(FromWorker::Broken { error }),
-            Err(FetchFailure::Elsewhere) => {
+            Err(failure @ (FetchFailure::Elsewhere | FetchFailure::NoPath)) => {
                 ladder.tried.extend(origin);
-                if matches!(origin, Some(Origin::Peer(_))) {
+                if let Some(Origin::Peer(peer)) = origin {
                     self.tally.peer_failed += 1;
+                    if failure == FetchFailure::NoPath {
+                        ladder.unreachable.push(peer);
+                    }
                 }
                 if ladder.rungs.is_empty() {
                     self.cache.remove(&copy);
@@ -62,7 +67,7 @@ impl Worker {
                         self.tell_taken(Vec::new(), vec![copy.key]);
                     }
                     for lease in std::mem::take(&mut ladder.jobs) {
-                        self.give_up(lease, copy.key, &ladder.tried);
+                        self.give_up(lease, copy.key, &ladder);
                     }
                 } else {
                     self.ladders.insert(copy, ladder);
@@ -173,6 +178,7 @@ impl Worker {
             Ladder {
                 rungs,
                 tried: Vec::new(),
+                unreachable: Vec::new(),
                 at: None,
                 since: self.now,
                 digest,
@@ -191,7 +197,7 @@ impl Worker {
     }
 
     /// Gives a lease back because `key` could not be had.
-    fn give_up(&mut self, lease: LeaseId, key: BlockKey, tried: &[Origin]) {
+    fn give_up(&mut self, lease: LeaseId, key: BlockKey, given_up: &Ladder) {
         if !self.jobs.contains_key(&lease) {
             return;
         }
@@ -200,13 +206,16 @@ impl Worker {
             Origin::Peer(peer) => Some(*peer),
             Origin::Store | Origin::Source => None,
         };
-        let workers = tried.iter().filter_map(peer).collect();
-        let store = tried.contains(&Origin::Store);
+        let unreachable = given_up.unreachable.clone();
+        let asked = given_up.tried.iter().filter_map(peer);
+        let workers = asked.filter(|peer| !unreachable.contains(peer)).collect();
+        let store = given_up.tried.contains(&Origin::Store);
         self.send(FromWorker::Missing {
             lease,
             blocks: vec![Missed {
                 key,
                 workers,
+                unreachable,
                 store,
             }],
         });

@@ -54,7 +54,9 @@ impl World<'_> {
         for (key, _) in newest.blocks() {
             assert!(!blocks.contains(&key), "{key} of the newest manifest goes");
         }
-        for (task, inputs) in &self.truth.tasks {
+        // Where the store has lost blocks of a manifest, its tasks may run again, and what they read is made again.
+        let tasks = self.truth.tasks.iter().filter(|_| !self.store_is_lossy());
+        for (task, inputs) in tasks {
             for key in inputs.iter().filter(|key| blocks.contains(key)) {
                 assert!(self.coordinator.is_done(task), "{key} is still needed");
             }
