@@ -291,6 +291,8 @@ pub struct Tally {
     pub tasks: u64,
     /// Nanoseconds in kernels, over all threads.
     pub compute_ns: u64,
+    /// Nanoseconds in which blocks were on their way here from peers or the store.
+    pub fetch_ns: u64,
     /// Bytes read from the store, inputs included.
     pub store_read: u64,
     /// Bytes written to the store, results included.
@@ -334,6 +336,7 @@ impl Tally {
         Self {
             tasks: of(self.tasks, other.tasks),
             compute_ns: of(self.compute_ns, other.compute_ns),
+            fetch_ns: of(self.fetch_ns, other.fetch_ns),
             store_read: of(self.store_read, other.store_read),
             store_written: of(self.store_written, other.store_written),
             peer: of(self.peer, other.peer),

@@ -125,6 +125,7 @@ pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) 
             peer_failed: tally.peer_failed,
         };
         stats.compute_s += tally.compute_ns as f64 * 1e-9;
+        stats.fetch_s += tally.fetch_ns as f64 * 1e-9;
         stats.inputs_read += tally.inputs_read;
         stats.outputs_written += tally.outputs_written;
         stats.peak_cache_bytes = stats.peak_cache_bytes.max(tally.cache_bytes_peak);
@@ -134,6 +135,7 @@ pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) 
             cores: figures.cores.get(worker).copied().unwrap_or(cores),
             tasks: tally.tasks,
             compute_s: tally.compute_ns as f64 * 1e-9,
+            fetch_s: tally.fetch_ns as f64 * 1e-9,
             bytes,
             peak_cache_bytes: tally.cache_bytes_peak,
             lost: *lost,
@@ -148,6 +150,7 @@ pub(super) fn priced(
     plan: &Plan,
     phase: usize,
     outcome: &Outcome,
+    prices: &Prices,
 ) -> PhaseStats {
     let (Some(fleet), Some(used)) = (&outcome.fleet, outcome.used.get(phase)) else {
         return stats;
@@ -170,6 +173,6 @@ pub(super) fn priced(
         peer_bytes: stats.bytes.peer,
         ..*used
     };
-    stats.cost_usd = Prices::default().report(&fleet.usage(&work), &used);
+    stats.cost_usd = prices.report(&fleet.usage(&work), &used);
     stats
 }

@@ -132,7 +132,7 @@ pub(super) fn execute(
                     plan.phase_flops(phase),
                     options.cores,
                 );
-                priced(stats, &plan, phase, &outcome)
+                priced(stats, &plan, phase, &outcome, &options.prices)
             })
     };
     let named = |name: &str| {

@@ -160,6 +160,9 @@ fn words(options: &Resolved) -> Vec<(String, String)> {
         ("durability", options.durability.to_string()),
         ("memory", options.memory.to_string()),
         ("listen", options.listen.to_string()),
+        ("advertise", options.advertise.join(",")),
+        ("control", options.control.to_string()),
+        ("stun", options.stun.join(",")),
     ];
     let remote = options.remote.iter().flat_map(|remote| {
         [
@@ -225,6 +228,14 @@ fn resolved(
     if let Ok(listen) = word("listen").parse() {
         options.listen = listen;
     }
+    if let Ok(control) = word("control").parse() {
+        options.control = control;
+    }
+    let list = |name| {
+        let words = word(name).split(',').filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect()
+    };
+    (options.advertise, options.stun) = (list("advertise"), list("stun"));
     let seconds = |name| number(name).map(Duration::from_secs);
     if let (EngineKind::Remote, Some(token)) = (&options.engine, record.result("token")) {
         options.remote = Some(RemoteOptions {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use peerwren_transports::block::{BlockKey, Digest};
 
-use self::ladder::Ladder;
+use self::ladder::{Ladder, Line};
 use super::cache::{Cache, Copy, NextUse};
 use super::{LeaseId, Timestamp, WorkerId};
 use crate::control::{Assignment, FromWorker, InputHint, Made, Tally, WorkerSettings};
@@ -124,6 +124,7 @@ pub struct Worker {
     ladders: BTreeMap<Copy, Ladder>,
     fetch_queue: VecDeque<Copy>,
     fetching: usize,
+    line: Line,
     store_queue: VecDeque<Copy>,
     storing: usize,
     preload_left: Option<BTreeSet<BlockKey>>,
@@ -157,6 +158,7 @@ impl Worker {
             ladders: BTreeMap::new(),
             fetch_queue: VecDeque::new(),
             fetching: 0,
+            line: Line::default(),
             store_queue: VecDeque::new(),
             storing: 0,
             preload_left: None,
@@ -475,6 +477,9 @@ impl Worker {
             ladder.at = Some(origin);
             ladder.since = self.now;
             self.fetching += 1;
+            if origin != Origin::Source {
+                self.line.begins(self.now, copy);
+            }
             self.actions
                 .push_back(Action::Fetch(copy, origin, ladder.digest));
         }
@@ -655,7 +660,8 @@ impl Worker {
         (task.phase, self.plan.priority(task))
     }
 
-    fn tally(&self) -> Tally {
+    /// All that this worker has counted.
+    pub(super) fn tally(&self) -> Tally {
         let (cache_bytes, cache_bytes_peak) = self.cache.used();
         Tally {
             cache_bytes,

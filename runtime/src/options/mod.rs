@@ -23,6 +23,8 @@ pub use remote::RemoteOptions;
 pub use resolve::{OptionError, Resolved, Tree};
 pub use size::{ByteSize, SizeError};
 
+use crate::prices::Prices;
+
 /// Most workers of a run: each holds a socket and a share of the scheduler's tables.
 pub const WORKERS_MAX: u32 = 4096;
 
@@ -49,7 +51,7 @@ pub const STUN_MAX: usize = 4;
 /// assert!(matches!(options.tree, TreeChoice::Grid { p: 2, q: 2, heads: None }));
 /// # Ok::<(), peerwren::options::UnknownChoice>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunOptions {
     /// Side of a tile.
     pub block: Option<u32>,
@@ -88,6 +90,8 @@ pub struct RunOptions {
     pub control: ControlChoice,
     /// STUN servers that tell workers their outside addresses, `HOST` or `HOST:PORT` each.
     pub stun: Vec<String>,
+    /// What a run on Lambda is priced by.
+    pub prices: Prices,
 }
 
 impl Default for RunOptions {
@@ -111,6 +115,7 @@ impl Default for RunOptions {
             remote: None,
             control: ControlChoice::Auto,
             stun: Vec::new(),
+            prices: Prices::default(),
         }
     }
 }

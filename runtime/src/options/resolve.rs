@@ -11,6 +11,7 @@ use super::{
     MachineFacts, Policy, RemoteOptions, RunOptions, ScalingOptions, StoreChoice, TreeChoice,
     WORKER_MEMORY_PERCENT, WORKERS_MAX,
 };
+use crate::prices::Prices;
 
 /// The automatic block aims at this many tiles along the side of a square matrix.
 const TILES_A_SIDE: u64 = 16;
@@ -20,7 +21,7 @@ const AUTO_BLOCK: std::ops::RangeInclusive<u64> = 128..=1024;
 const AUTO_BLOCK_STEP: u64 = 64;
 
 /// A run's options with nothing left open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
     /// Rows of the matrix.
     pub m: u64,
@@ -62,6 +63,8 @@ pub struct Resolved {
     pub control: ControlChoice,
     /// STUN servers that tell workers their outside addresses.
     pub stun: Vec<String>,
+    /// What a run on Lambda is priced by.
+    pub prices: Prices,
 }
 
 /// A reduction tree with its parameters.
@@ -221,6 +224,7 @@ impl RunOptions {
             remote: self.remote.clone(),
             control: self.control_way(),
             stun: self.stun.clone(),
+            prices: self.prices.clone(),
         })
     }
 

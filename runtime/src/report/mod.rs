@@ -111,6 +111,9 @@ pub struct PhaseStats {
     pub factor_s: f64,
     /// Time in kernels, summed over threads.
     pub compute_s: f64,
+    /// Time in which blocks were on their way to a worker from peers or the store, summed over workers.
+    #[serde(default)]
+    pub fetch_s: f64,
     /// Distinct tasks of the plan.
     pub tasks: u64,
     /// Executions of tasks beyond each one's first.
@@ -218,6 +221,9 @@ pub struct WorkerStats {
     pub tasks: u64,
     /// Time in kernels, summed over its threads.
     pub compute_s: f64,
+    /// Time in which blocks were on their way to it from peers or the store.
+    #[serde(default)]
+    pub fetch_s: f64,
     /// Payload that it moved.
     pub bytes: ByteCounts,
     /// Most bytes that it held in its cache.

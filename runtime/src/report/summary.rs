@@ -49,6 +49,10 @@ pub fn summarize(report: &Report, files: &[(&'static str, ResultPlace)]) -> Summ
     if let (Some(residual), Some(orthogonality)) = (report.residual, report.orthogonality) {
         lines.push(("checked", checked(residual, orthogonality)));
     }
+    let cost = cost(report);
+    if !cost.is_empty() {
+        lines.push(("cost", cost));
+    }
     for (name, place) in files {
         lines.push((name, format!("written to {place}")));
     }
@@ -96,6 +100,20 @@ fn plan(report: &Report) -> String {
         report.block,
         report.ib,
         report.tree,
+    )
+}
+
+/// Dollars of all phases; nothing where the workers ran on machines of the user's.
+fn cost(report: &Report) -> String {
+    let phases = [&report.factor, &report.q, &report.check].map(|phase| &phase.cost_usd);
+    let estimate: f64 = phases.iter().map(|cost| cost.estimate).sum();
+    let measured: f64 = phases.iter().map(|cost| cost.measured).sum();
+    if measured == 0.0 {
+        return String::new();
+    }
+    format!(
+        "${measured:.4}, ${estimate:.4} by estimate (prices: {})",
+        report.factor.cost_usd.table
     )
 }
 

@@ -15,6 +15,7 @@ fn sample() -> Report {
     let factor = PhaseStats {
         factor_s: 1.25,
         compute_s: 4.5,
+        fetch_s: 1.5,
         tasks: 1894,
         tasks_recomputed: 3,
         flops: 91_625_968_981,
@@ -124,7 +125,7 @@ fn the_schema_has_every_field_and_no_other() {
 #[test]
 fn the_contracts_fields_are_there() {
     let names = "schema command version plan m n block ib tree workers cores engine exchange durability \
-        wall_s startup_s preload_s factor_s compute_s tasks tasks_recomputed tasks_restored flops bytes inputs_read \
+        wall_s startup_s preload_s factor_s compute_s fetch_s tasks tasks_recomputed tasks_restored flops bytes inputs_read \
         inputs_uploaded outputs_written requests peak_cache_bytes workers_lost workers_replaced \
         leases_expired cost_usd per_worker q check residual orthogonality";
     let value = serde_json::to_value(sample()).unwrap();
@@ -233,4 +234,20 @@ qr of random:4096x4096:1
   R         written to r.npy
 ";
     assert_eq!(text, expected);
+    // What ran in the cloud says what it cost, all phases together.
+    let mut report = sample();
+    for phase in [&mut report.factor, &mut report.check] {
+        phase.cost_usd = CostEstimate {
+            estimate: 0.25,
+            measured: 0.125,
+            table: "aws us-east-1, 2026-05".into(),
+            ..CostEstimate::default()
+        };
+    }
+    let text = summarize(&report, &[]).to_string();
+    let cost = text.lines().find(|line| line.contains("cost")).unwrap();
+    assert_eq!(
+        cost.split_once("cost").unwrap().1.trim(),
+        "$0.2500, $0.5000 by estimate (prices: aws us-east-1, 2026-05)"
+    );
 }

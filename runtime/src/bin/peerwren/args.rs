@@ -18,6 +18,7 @@ use peerwren::options::{
     ByteSize, ControlChoice, Durability, EngineKind, Exchange, Factor, LISTEN_DEFAULT, Policy,
     RunOptions, ScalingOptions, StoreChoice, TreeChoice,
 };
+use peerwren::prices::Prices;
 pub(crate) use remote::{CoordinatorArgs, Work, WorkerArgs};
 pub(crate) use store::StoreAction;
 use tracing::level_filters::LevelFilter;
@@ -339,6 +340,16 @@ pub(crate) struct RunArgs {
     )]
     stun: Vec<String>,
 
+    /// A table of prices (JSON) by which a run on Lambda is told what it costs [default: us-east-1's]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Output",
+        env = "PEERWREN_PRICES",
+        hide_env = true
+    )]
+    prices: Option<PathBuf>,
+
     /// Writes the report of the run, in bytes and seconds
     #[arg(
         long,
@@ -392,6 +403,10 @@ impl RunArgs {
             remote: None,
             control: self.control,
             stun: self.stun.clone(),
+            prices: match &self.prices {
+                Some(path) => Prices::read(path).map_err(Failure::usage)?,
+                None => Prices::default(),
+            },
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Where an input is fetched from: the cache, then peers, then the store; one fetch in flight a copy.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use peerwren_transports::block::{BlockKey, Digest};
 
@@ -28,10 +28,37 @@ pub(super) struct Ladder {
     pub(super) is_kept: bool,
 }
 
+/// When copies were on their way from peers or the store.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    under_way: BTreeSet<Copy>,
+    busy_since: Timestamp,
+}
+
+impl Line {
+    pub(super) fn begins(&mut self, now: Timestamp, copy: Copy) {
+        if self.under_way.is_empty() {
+            self.busy_since = now;
+        }
+        self.under_way.insert(copy);
+    }
+
+    /// Nanoseconds for which the line was busy, once it is no longer.
+    fn ends(&mut self, now: Timestamp, copy: &Copy) -> u64 {
+        let idle = self.under_way.remove(copy) && self.under_way.is_empty();
+        if idle {
+            now.as_nanos().saturating_sub(self.busy_since.as_nanos())
+        } else {
+            0
+        }
+    }
+}
+
 impl Worker {
     /// A fetch ended: the copy is here, or the next rung is tried, or those who wait give up.
     pub(super) fn fetched(&mut self, copy: Copy, result: Result<Moved, FetchFailure>) {
         self.fetching -= 1;
+        self.tally.fetch_ns += self.line.ends(self.now, &copy);
         let Some(mut ladder) = self.ladders.remove(&copy) else {
             // The block was made here in the meantime; perhaps it has left again.
             if result.is_ok() && self.cache.get(&copy).is_none() {
