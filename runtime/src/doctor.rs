@@ -4,6 +4,7 @@
 mod machine;
 mod network;
 mod store;
+mod workers;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use peerwren_transports::store::Place;
 use serde::Serialize;
 
+use crate::options::RunOptions;
 use crate::run::RunError;
 
 /// Version of the findings' form.
@@ -25,6 +27,10 @@ pub struct Examination {
     pub coordinators: Vec<String>,
     /// The token of that coordinator's run.
     pub token: Option<PathBuf>,
+    /// STUN servers that are asked what the NAT does, `HOST` or `HOST:PORT` each.
+    pub stun: Vec<String>,
+    /// With which options two workers are tried.
+    pub workers: Option<RunOptions>,
 }
 
 /// How something is for a run.
@@ -93,7 +99,13 @@ pub struct Findings {
 pub fn examine(examination: Examination) -> Result<Findings, RunError> {
     let thread = std::thread::Builder::new()
         .name("peerwren-doctor".to_owned())
-        .spawn(move || crate::run::runtime().block_on(all(&examination)));
+        .spawn(move || {
+            let mut findings = crate::run::runtime().block_on(all(&examination))?;
+            if let Some(options) = &examination.workers {
+                findings.extend(workers::examine(options)?);
+            }
+            Ok::<_, RunError>(findings)
+        });
     let thread = thread.map_err(|error| RunError::Failed(error.to_string()))?;
     let findings = thread.join().map_err(|_| {
         RunError::Failed("the examination panicked; see the lines above".to_owned())
@@ -111,8 +123,12 @@ async fn all(examination: &Examination) -> Result<Vec<Finding>, RunError> {
     if let Some(place) = &examination.store {
         findings.extend(store::examine(place).await);
     }
-    if let Some(token) = &examination.token {
-        findings.extend(network::examine_coordinator(token, &examination.coordinators).await?);
+    match &examination.token {
+        Some(token) => findings.extend(network::examine_coordinator(token, examination).await?),
+        None if !examination.stun.is_empty() => {
+            findings.push(network::examine_nat(&examination.stun).await?);
+        }
+        None => {}
     }
     Ok(findings)
 }

@@ -1,6 +1,7 @@
 //! Whoever holds the run's token and asks to join: carries the question to the scheduler and the answer,
 //! a certificate for the asker's own key, back. Decides nothing.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use actix::prelude::*;
@@ -39,6 +40,11 @@ pub(crate) struct Volunteer {
     memory_bytes: u64,
 }
 
+/// Which port of this host answers STUN.
+#[derive(Message)]
+#[rtype(result = "Option<u16>")]
+struct StunPort;
+
 /// Answers a guest until it goes.
 pub(super) async fn serve_guest(
     link: Link,
@@ -56,16 +62,17 @@ pub(super) async fn serve_guest(
             return;
         };
         tracing::debug!(?observed, "a guest asks");
-        let answer = answer(question, &coordinator, &provisioner).await;
+        let answer = answer(question, observed, &coordinator, &provisioner).await;
         if tell(&mut sender, &answer).await.is_none() {
             return;
         }
     }
 }
 
-/// The answer to a guest's question.
+/// The answer to a guest's question; `observed` is where its packets come from, if it does not ask by mail.
 pub(super) async fn answer(
     question: FromGuest,
+    observed: Option<SocketAddr>,
     coordinator: &Addr<Coordinator>,
     provisioner: &Addr<Provisioner>,
 ) -> ToGuest {
@@ -78,6 +85,12 @@ pub(super) async fn answer(
             return ToGuest::Echo {
                 bytes,
                 unix_ms: unix_ms(clock::wall()),
+            };
+        }
+        FromGuest::Look => {
+            return ToGuest::Seen {
+                address: observed.map(|address| address.to_string()),
+                stun_port: coordinator.send(StunPort).await.ok().flatten(),
             };
         }
         FromGuest::Join {
@@ -138,6 +151,14 @@ async fn tell(sender: &mut ControlSender, answer: &ToGuest) -> Option<()> {
 pub(crate) fn unix_ms(at: SystemTime) -> u64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Handler<StunPort> for Coordinator {
+    type Result = Option<u16>;
+
+    fn handle(&mut self, _: StunPort, _: &mut Self::Context) -> Self::Result {
+        self.introductions.stun_port()
+    }
 }
 
 impl Handler<Volunteer> for Coordinator {

@@ -72,7 +72,7 @@ pub(crate) enum ControlSender {
 
 impl ControlSender {
     /// Where the other side is, if it is reached by UDP.
-    pub(super) fn remote_addr(&self) -> Option<SocketAddr> {
+    pub(crate) fn remote_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Quic(sender) => Some(sender.remote_addr()),
             Self::Mailbox(_) => None,

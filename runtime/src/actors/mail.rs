@@ -102,7 +102,7 @@ pub(crate) async fn read_guests(
                 tracing::warn!("a guest's question is malformed");
                 continue;
             };
-            let answered = answer(question, &coordinator, &provisioner).await;
+            let answered = answer(question, None, &coordinator, &provisioner).await;
             let told = office.answer(epoch, key, control::encode(&answered)).await;
             if let Err(error) = told {
                 tracing::warn!(%error, "a guest gets no answer");

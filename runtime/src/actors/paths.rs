@@ -92,28 +92,32 @@ pub(crate) fn hear(
     None
 }
 
+/// Asks a STUN server, `HOST` or `HOST:PORT`, once.
+pub(crate) async fn ask_once(node: &Node, server: &str) -> Option<SocketAddr> {
+    let with_port = match server.parse::<std::net::IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, STUN_PORT).to_string(),
+        Err(_) if server.contains(':') => server.to_owned(),
+        Err(_) => format!("{server}:{STUN_PORT}"),
+    };
+    let is_v6 = node.local_addr().is_ipv6();
+    match tokio::net::lookup_host(&with_port).await {
+        Ok(mut addrs) => {
+            let addr = addrs.find(|addr| is_v6 || addr.is_ipv4())?;
+            node.ask_stun(addr).await
+        }
+        Err(error) => {
+            tracing::debug!(server, %error, "is not found");
+            None
+        }
+    }
+}
+
 /// Asks a STUN server again and again, which also keeps the NAT's mapping alive, until it is
 /// dropped.
 pub(crate) async fn ask_stun(node: Node, server: String) {
-    let with_port = match server.parse::<std::net::IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, STUN_PORT).to_string(),
-        Err(_) if server.contains(':') => server.clone(),
-        Err(_) => format!("{server}:{STUN_PORT}"),
-    };
     let mut answers = true;
     loop {
-        let is_v6 = node.local_addr().is_ipv6();
-        let addr = match tokio::net::lookup_host(&with_port).await {
-            Ok(mut addrs) => addrs.find(|addr| is_v6 || addr.is_ipv4()),
-            Err(error) => {
-                tracing::debug!(server, %error, "is not found");
-                None
-            }
-        };
-        let seen = match addr {
-            Some(addr) => node.ask_stun(addr).await,
-            None => None,
-        };
+        let seen = ask_once(&node, &server).await;
         if seen.is_none() && answers {
             tracing::warn!(
                 server,

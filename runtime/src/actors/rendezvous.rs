@@ -25,6 +25,11 @@ impl Introductions {
         }
     }
 
+    /// The port of this host that answers STUN, if one does.
+    pub(super) fn stun_port(&self) -> Option<u16> {
+        self.stun_port
+    }
+
     /// A worker joined; `seen` is where its packets come from, if they come by UDP. Returns what to tell
     /// it.
     pub(crate) fn joined(

@@ -25,6 +25,8 @@ pub enum FromGuest {
         /// Bytes that its blocks and scratch may take.
         memory_bytes: u64,
     },
+    /// To hear where its packets come from.
+    Look,
     /// To get these bytes back, to see how fast the way is.
     Echo {
         /// At most [`ECHO_BYTES_MAX`].
@@ -50,6 +52,13 @@ pub enum ToGuest {
     Refused {
         /// One sentence.
         reason: String,
+    },
+    /// Where the asker's packets come from.
+    Seen {
+        /// As `HOST:PORT`; absent where it asks by mail.
+        address: Option<String>,
+        /// The port of the coordinator's host that answers STUN, if one does.
+        stun_port: Option<u16>,
     },
     /// The bytes that came.
     Echo {

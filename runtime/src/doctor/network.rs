@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use peerwren_transports::block::{Block, BlockBuf, BlockKey, Indices};
 use peerwren_transports::identity::{Authority, NodeId};
+use peerwren_transports::path::Mapping;
 use peerwren_transports::quic::{BlockSource, Limits, Node};
 
-use super::{Finding, milliseconds, rate};
+use super::{Examination, Finding, milliseconds, rate};
 use crate::actors::clock::{self, Clock};
 use crate::actors::guests::unix_ms;
+use crate::actors::paths::ask_once;
 use crate::actors::worker::{CLOSE_WAIT, WorkerError};
 use crate::control::joining::{ECHO_BYTES_MAX, FromGuest, ToGuest};
 use crate::remote::asking::Asking;
@@ -107,22 +109,25 @@ async fn exchange() -> Result<f64, String> {
     Ok(rate(BLOCKS * BLOCK_BYTES, took))
 }
 
-/// The way to a coordinator, and its clock.
+/// The way to a coordinator, its clock, and what the NAT before this machine does.
 pub(super) async fn examine_coordinator(
     token: &Path,
-    coordinators: &[String],
+    examination: &Examination,
 ) -> Result<Vec<Finding>, RunError> {
     let token =
         Token::read(token, clock::wall()).map_err(|error| RunError::Usage(error.to_string()))?;
-    let coordinators = if coordinators.is_empty() {
+    let coordinators = if examination.coordinators.is_empty() {
         &token.coordinators
     } else {
-        coordinators
+        &examination.coordinators
     };
     let asking = Asking::open(&token.identity, coordinators, listen_anywhere()).await;
     Ok(match asking {
         Ok(mut asking) => {
-            let measured = measure(&mut asking).await;
+            let mut measured = measure(&mut asking).await;
+            if let Ok(findings) = &mut measured {
+                findings.extend(nat_seen(&mut asking, &examination.stun).await);
+            }
             asking.close().await;
             measured.unwrap_or_else(|error| {
                 vec![Finding::bad(
@@ -143,6 +148,83 @@ pub(super) async fn examine_coordinator(
             "let UDP pass to its port (firewall, security group), or run with --control store",
         )],
     })
+}
+
+/// What the NAT before this machine does, by the word of STUN servers.
+pub(super) async fn examine_nat(servers: &[String]) -> Result<Finding, RunError> {
+    let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
+    let now = clock::wall();
+    let authority = Authority::new(0, now).map_err(|e| failed(&e))?;
+    let identity = authority
+        .issue(NodeId::Worker(0), now)
+        .map_err(|e| failed(&e))?;
+    let none = Arc::new(OneBlock(BlockBuf::with_len(0).freeze()));
+    let (node, _channels) = Node::bind(&identity, listen_anywhere(), none, Limits::default())
+        .map_err(|e| failed(&e))?;
+    for server in servers {
+        ask_once(&node, server).await;
+    }
+    let finding = nat(&node);
+    node.close(CLOSE_WAIT).await;
+    Ok(finding)
+}
+
+/// The same, by the word of a coordinator first; none where that is on this machine.
+async fn nat_seen(asking: &mut Asking, servers: &[String]) -> Option<Finding> {
+    let answer = asking.ask(&FromGuest::Look).await.ok()?;
+    let (node, coordinator) = asking.way();
+    let coordinator = coordinator?;
+    let ToGuest::Seen { address, stun_port } = answer else {
+        return None;
+    };
+    let seen: SocketAddr = address?.parse().ok()?;
+    if seen.ip().to_canonical().is_loopback() {
+        return None;
+    }
+    node.observed(coordinator, seen);
+    if let Some(port) = stun_port {
+        node.ask_stun(SocketAddr::new(coordinator.ip(), port)).await;
+    }
+    for server in servers {
+        ask_once(node, server).await;
+    }
+    Some(nat(node))
+}
+
+/// What those who were asked saw of a node.
+fn nat(node: &Node) -> Finding {
+    let outside: Vec<_> = node
+        .candidates()
+        .outside
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let seen = outside.join(" and ");
+    match node.mapping() {
+        Mapping::Independent if outside.is_empty() => {
+            Finding::ok("NAT", "none: seen at an address of its own")
+        }
+        Mapping::Independent => Finding::ok(
+            "NAT",
+            format!("seen at {seen} from everywhere: can be punched"),
+        ),
+        Mapping::DestinationDependent => Finding::warn(
+            "NAT",
+            format!("seen at {seen}: another address for each destination"),
+            "only peers without a NAT, or with one that lets everybody in, are reached; with others blocks go \
+             through the store: put workers into one network, or behind a NAT that keeps its ports",
+        ),
+        Mapping::Unknown if outside.is_empty() => Finding::warn(
+            "NAT",
+            "nobody says where this machine is seen from",
+            "let UDP pass to the STUN servers and back, or name others with --stun",
+        ),
+        Mapping::Unknown => Finding::warn(
+            "NAT",
+            format!("seen at {seen}, by one only"),
+            "name a second STUN server, so that it shows whether others see the same: --stun HOST,HOST",
+        ),
+    }
 }
 
 async fn measure(asking: &mut Asking) -> Result<Vec<Finding>, WorkerError> {

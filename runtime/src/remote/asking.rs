@@ -59,6 +59,11 @@ impl Asking {
         control::decode(&bytes).map_err(|error| WorkerError::Protocol(error.to_string()))
     }
 
+    /// The asker's own node, and where the coordinator is.
+    pub(crate) fn way(&self) -> (&Node, Option<SocketAddr>) {
+        (&self.node, self.link.sender.remote_addr())
+    }
+
     /// Leaves, so that the socket's address is free again.
     pub(crate) async fn close(self) {
         drop(self.link);

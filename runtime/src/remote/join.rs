@@ -239,7 +239,7 @@ impl Volunteer {
             ToGuest::Refused { reason } => Err(Ended::ForGood(format!(
                 "the coordinator takes no more workers like this one: {reason}"
             ))),
-            ToGuest::Echo { .. } => Err(Ended::ForGood(
+            ToGuest::Echo { .. } | ToGuest::Seen { .. } => Err(Ended::ForGood(
                 "the coordinator answers what was not asked".to_owned(),
             )),
         }

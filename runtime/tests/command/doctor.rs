@@ -39,6 +39,11 @@ fn this_machine_can_run() {
     assert!(!grade(&found, "QUIC here").is_empty());
     let left = std::fs::read_dir(folder.0.join("store")).unwrap().count();
     assert_eq!(left, 0, "the probe is gone");
+    let (status, found) = findings(&folder, "--engine processes");
+    assert_eq!(status, Some(0), "{found}");
+    for name in ["workers", "between workers"] {
+        assert_eq!(grade(&found, name), "ok", "{name}: {found}");
+    }
     let output = peerwren(&folder.0, "doctor");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
@@ -61,6 +66,8 @@ fn what_does_not_work_is_said_with_what_to_do() {
         ("doctor --token absent", "absent"),
         ("doctor --join 127.0.0.1:1", "--token"),
         ("doctor --store memory", "--store"),
+        ("doctor --engine lambda:f", "--store"),
+        ("doctor --engine gpu", "--engine"),
     ] {
         let output = peerwren(&folder.0, line);
         let told = String::from_utf8_lossy(&output.stderr);

@@ -219,6 +219,8 @@ fn a_path_that_is_cut_ends_what_it_carries() {
 
 /// Some hundred small tasks on two workers: seconds on any machine.
 const PLAN: &str = "qr random:900x700:5 --block 50 --ib 10 --tree grid:2x1";
+/// Some MB to exchange, for seconds.
+const LONG_PLAN: &str = "qr random:2400x2000:5 --block 50 --ib 10 --tree grid:2x1";
 /// Fewer of them, where each waits for a letter.
 const SMALL_PLAN: &str = "qr random:320x256:5 --block 64 --ib 16 --tree grid:2x1";
 /// A coordinator that everybody reaches.
@@ -386,18 +388,71 @@ fn workers_punch_though_their_driver_is_reached_by_the_store_alone() {
     assert_eq!(ran.report["workers_lost"], 0);
 }
 
-/// A path that is cut in the midst of a run: the rest goes through the store, with the same bits.
+impl Net {
+    /// Bytes that have left the first NAT for outside.
+    fn sent(&self) -> u64 {
+        let done = Command::new("ip")
+            .args(["netns", "exec", &format!("{}-natA", self.prefix)])
+            .args(["cat", "/sys/class/net/wan/statistics/tx_bytes"])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&done.stdout)
+            .trim()
+            .parse()
+            .unwrap()
+    }
+}
+
+/// A path that is cut when some of the blocks have gone over it: the others go through the store, with the
+/// same bits.
 #[test]
 fn a_run_whose_path_is_cut_gives_the_same_bits() {
     let _turn = one_at_a_time();
     let Some(mut net) = Net::up("m", "cone", "cone") else {
         return;
     };
-    let ran = net.run(PUBLIC, PLAN, |net| {
-        std::thread::sleep(Duration::from_secs(2));
+    let ran = net.run(PUBLIC, LONG_PLAN, |net| {
+        let enough = (0..3_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            net.sent() > 1_000_000
+        });
+        assert!(enough, "blocks go over the path: {} bytes", net.sent());
         nats(&["cut", &net.prefix]).unwrap();
     });
-    assert!(ran.r == net.expected(PLAN), "other bits");
-    eprintln!("cut: ways {}, {}", ran.report["ways"], ran.report["bytes"]);
+    assert!(ran.r == net.expected(LONG_PLAN), "other bits");
+    let ways = &ran.report["ways"];
+    eprintln!("cut: ways {ways}, {}", ran.report["bytes"]);
+    assert!(ran.bytes("peer") > 0, "before");
+    assert_eq!(ways["store"], 1, "after: {ways}");
     assert_eq!(ran.report["workers_lost"], 0);
+}
+
+#[test]
+fn the_doctor_tells_what_a_nat_does() {
+    let _turn = one_at_a_time();
+    for (kind, grade, told) in [
+        ("cone", "ok", "can be punched"),
+        ("symmetric", "warn", "another address for each destination"),
+        ("no-udp", "warn", "nobody says"),
+    ] {
+        let Some(mut net) = Net::up("d", kind, "cone") else {
+            return;
+        };
+        let _servers = ["203.0.113.1:3478", "203.0.113.2:3478"]
+            .map(|server| net.start("rv", &["stun", server]));
+        let line = "doctor --json --stun 203.0.113.1,203.0.113.2";
+        let mut doctor = net.peerwren(Some("a"), line);
+        let examined = doctor.stdout(Stdio::piped()).output().unwrap();
+        let found: serde_json::Value = serde_json::from_slice(&examined.stdout).unwrap();
+        let findings = found["findings"].as_array().unwrap();
+        let nat = findings
+            .iter()
+            .find(|found| found["name"] == "NAT")
+            .unwrap();
+        assert_eq!(nat["grade"], grade, "{kind}: {nat}");
+        assert!(
+            nat["seen"].as_str().unwrap().contains(told),
+            "{kind}: {nat}"
+        );
+    }
 }

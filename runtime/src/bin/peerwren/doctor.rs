@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use peerwren::doctor::{Examination, Findings, Grade, examine};
-use peerwren::options::StoreChoice;
+use peerwren::options::{RunOptions, StoreChoice};
 
 use crate::args::DoctorArgs;
 use crate::failure::Failure;
@@ -11,7 +11,7 @@ use crate::{qr, version};
 
 /// Examines and prints; fails when a run would not work.
 pub(crate) fn run(arguments: DoctorArgs) -> Result<(), Failure> {
-    let store = match arguments.store {
+    let store = match &arguments.store {
         None => None,
         Some(StoreChoice::Memory | StoreChoice::Temporary) => {
             return Err(Failure::usage(
@@ -24,6 +24,13 @@ pub(crate) fn run(arguments: DoctorArgs) -> Result<(), Failure> {
         store,
         coordinators: arguments.join,
         token: arguments.token,
+        stun: arguments.stun.clone(),
+        workers: arguments.engine.map(|engine| RunOptions {
+            engine,
+            store: arguments.store.unwrap_or_default(),
+            stun: arguments.stun,
+            ..RunOptions::default()
+        }),
     });
     let findings = findings.map_err(qr::explain)?;
     let text = if arguments.json {

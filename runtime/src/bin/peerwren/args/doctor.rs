@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
-use peerwren::options::StoreChoice;
+use peerwren::options::{EngineKind, StoreChoice};
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
@@ -24,6 +24,18 @@ pub(crate) struct DoctorArgs {
     /// The token that the coordinator has written
     #[arg(long, value_name = "FILE", env = "PEERWREN_TOKEN", hide_env = true)]
     pub(crate) token: Option<PathBuf>,
+    /// Asks this STUN server what the NAT before this machine does; may be given again
+    #[arg(
+        long,
+        value_name = "HOST[:PORT]",
+        value_delimiter = ',',
+        env = "PEERWREN_STUN",
+        hide_env = true
+    )]
+    pub(crate) stun: Vec<String>,
+    /// Tries two workers of this engine too: threads, processes or lambda:NAME, which needs --store and costs cents
+    #[arg(long, value_name = "ENGINE", env = "PEERWREN_ENGINE", hide_env = true)]
+    pub(crate) engine: Option<EngineKind>,
     /// Prints the findings as JSON
     #[arg(long, env = "PEERWREN_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
