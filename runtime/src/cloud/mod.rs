@@ -7,12 +7,12 @@
 //! role) and a region (`AWS_REGION`):
 //!
 //! ```text
-//! cargo build --release --workspace --bins
+//! cargo install --locked --path runtime
 //! aws s3 mb s3://BUCKET
 //! aws iam create-role --role-name peerwren --assume-role-policy-document "$(peerwren lambda policy --trust)" &&
 //!     aws iam put-role-policy --role-name peerwren --policy-name peerwren \
 //!         --policy-document "$(peerwren lambda policy --store s3://BUCKET)"
-//! peerwren lambda deploy target/release/bootstrap --name peerwren --role arn:aws:iam::ACCOUNT:role/peerwren
+//! peerwren lambda deploy ~/.cargo/bin/bootstrap --name peerwren --role arn:aws:iam::ACCOUNT:role/peerwren
 //! peerwren qr random:8192x8192 --engine lambda:peerwren --workers 4 --store s3://BUCKET --check
 //! ```
 //!
