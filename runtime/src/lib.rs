@@ -2,7 +2,8 @@
 //!
 //! A run factors a matrix, cut into tiles, on several workers. Each worker keeps the tiles that it
 //! made or fetched and gives them to its peers over QUIC; the object store is the last resort, not
-//! the only way. This version has QR; workers are threads of this process or child processes.
+//! the only way. This version has QR; workers are threads of this process, child processes, invocations of an
+//! AWS Lambda function ([`cloud`]), or processes that join from any machine.
 //!
 //! # A first run
 //!

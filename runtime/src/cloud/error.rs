@@ -127,6 +127,7 @@ impl CloudError {
             source = next;
         }
         let reason = source.to_string();
+        let reason = reason.trim_end_matches('.').to_owned();
         let context = DisplayErrorContext(error).to_string();
         if !by_network && (context.contains("redential") || context.contains("identity")) {
             Self::Credentials(reason)

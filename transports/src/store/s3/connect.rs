@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::config::{Builder, Credentials, ProvideCredentials, Region};
@@ -109,6 +110,14 @@ async fn credentials(provider: Option<impl ProvideCredentials>) -> Result<(), St
     };
     match provider.provide_credentials().await {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("no credentials: {}; {WAYS}", causes(Some(&error)))),
+        // Its causes are all the places that have none.
+        Err(CredentialsError::CredentialsNotLoaded(_)) => Err(format!("no credentials; {WAYS}")),
+        Err(error) => {
+            let why = causes(Some(&error));
+            Err(format!(
+                "no credentials: {}; {WAYS}",
+                why.trim_end_matches('.')
+            ))
+        }
     }
 }
