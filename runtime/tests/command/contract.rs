@@ -53,6 +53,33 @@ fn the_bits_are_those_of_block_and_tree_alone() {
     }
 }
 
+/// An elastic fleet begins with fewer workers, grows with the work up to its ceiling, and gives the bits of a
+/// fixed one; the report's profile tells how.
+#[test]
+fn a_fleet_that_follows_the_work_gives_the_same_bits() {
+    let folder = Folder::new("elastic");
+    let plan = "random:1200x900:5 --block 50 --ib 10 --tree grid:2x2 --workers 3";
+    let run = |how: &str| {
+        let line = format!("qr {plan} {how} --q q.npy --r r.npy --report p.json --quiet");
+        succeed(&folder.0, &line);
+        let bits = ["q.npy", "r.npy"].map(|name| folder.bytes(name));
+        (folder.report("p.json"), bits)
+    };
+    let (_, fixed) = run("");
+    for engine in ["threads", "processes"] {
+        let (report, bits) = run(&format!(
+            "--engine {engine} --autoscale=0.5 --idle-timeout 1"
+        ));
+        assert!(bits == fixed, "{engine}: other bits");
+        let workers = report["profile"]["workers"].as_array().unwrap();
+        let workers: Vec<_> = workers.iter().filter_map(Value::as_u64).collect();
+        // A fixed fleet waits for all before the first task.
+        assert!(workers.first() < Some(&3), "{engine}: {workers:?}");
+        assert_eq!(workers.iter().max(), Some(&3), "{engine}: {workers:?}");
+        assert_eq!(report["workers_lost"], 0, "{engine}");
+    }
+}
+
 #[test]
 fn workers_send_each_other_little() {
     let folder = Folder::new("bytes");

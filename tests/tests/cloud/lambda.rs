@@ -190,6 +190,24 @@ fn a_run_survives_what_kills_its_workers() {
     assert_eq!(cloud.s3.keys(), [""; 0]);
 }
 
+/// Instances come as the work asks for them, and none is left with an event when it is over.
+#[test]
+fn a_fleet_on_lambda_follows_the_work() {
+    let Some(cloud) = Cloud::start("elastic", 60, "1769MiB") else {
+        return;
+    };
+    let plan = "random:1536x1536:3 --block 96 --ib 16 --tree grid:2x1 --workers 3";
+    let (_, expected) = cloud.qr(plan, "--engine processes", "here");
+    let (report, bits) = cloud.on_lambda(plan, "--autoscale --idle-timeout 1", "there");
+    assert_eq!(bits, expected);
+    let workers = report["profile"]["workers"].as_array().unwrap();
+    let workers: Vec<_> = workers.iter().filter_map(Value::as_u64).collect();
+    // A fixed fleet waits for all before the first task.
+    assert!(workers.first() < workers.iter().max(), "{workers:?}");
+    cloud.rest();
+    assert_eq!(cloud.s3.keys(), [""; 0]);
+}
+
 /// Threads, descriptors and memory (MiB) of a process.
 fn resources(pid: i32) -> (usize, usize, u64) {
     let count =
