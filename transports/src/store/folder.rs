@@ -106,6 +106,18 @@ impl Folder {
         self.blocking(move |inner| inner.list(&prefix, true)).await
     }
 
+    /// Removes half-written objects.
+    pub(super) async fn remove_unfinished(&self, prefix: &str) -> Result<(), StoreError> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |inner| {
+            for left in inner.list(&prefix, true)? {
+                inner.remove(&inner.root.join(&left.name))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     pub(super) async fn delete(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path(name)?;
         self.blocking(move |inner| inner.remove(&path)).await

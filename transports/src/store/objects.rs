@@ -193,6 +193,15 @@ impl Objects {
         Ok(names)
     }
 
+    /// Removes what writers that were killed have left half-written in a folder; whoever still writes there
+    /// fails. Elsewhere nobody sees such a rest, and it goes with [`delete_all`](Self::delete_all).
+    pub async fn remove_unfinished(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Memory(_) | Backend::S3(_) => Ok(()),
+            Backend::Folder(folder) => folder.remove_unfinished(&self.prefix).await,
+        }
+    }
+
     /// Deletes an object; one that is not there is no error.
     pub async fn delete(&self, name: &str) -> Result<(), StoreError> {
         let name = self.full(name)?;

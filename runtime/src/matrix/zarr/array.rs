@@ -187,16 +187,18 @@ impl ZarrArray {
         Ok((tile, moved))
     }
 
-    /// Makes the array one that opens: all its chunks have been written.
+    /// Makes the array one that opens: all its chunks have been written, and nobody writes any more. What
+    /// workers that were killed left of a chunk goes.
     ///
     /// # Errors
     /// The place cannot be written.
     pub(crate) async fn finish(&self) -> Result<(), OutputError> {
+        let cannot = |source| cannot_write(&self.place, source);
+        self.objects.remove_unfinished().await.map_err(cannot)?;
         let put = self
             .objects
             .put(METADATA, self.layout.encode().into_bytes());
-        put.await
-            .map_err(|source| cannot_write(&self.place, source))
+        put.await.map_err(cannot)
     }
 
     /// Removes all of the array, and its folder if nothing else is in it.

@@ -410,6 +410,24 @@ fn what_is_damaged_changed_or_not_finite_is_told() {
 }
 
 #[test]
+fn what_a_killed_worker_left_of_a_chunk_is_not_in_the_array() {
+    let folder = Folder::new("rest");
+    let place = folder.place("r.zarr");
+    let layout = Layout::tiled(9, 3, 4).unwrap();
+    let array = wait(ZarrArray::create(&place, layout)).unwrap();
+    let shape = Shape::full(4, 3);
+    let tile = Block::from_bytes(&[0; 4 * 3 * 8]);
+    wait(array.write((0, 0), shape, tile)).unwrap();
+    let chunks = folder.0.join("r.zarr/c/0");
+    let rest = chunks.join(".new-1f-00ff-2");
+    std::fs::write(&rest, "half a chu").unwrap();
+    wait(array.finish()).unwrap();
+    let left = std::fs::read_dir(chunks).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["0"]);
+}
+
+#[test]
 fn only_an_array_is_replaced() {
     let folder = Folder::new("replaced");
     let make = |name: &str, contents: &str| {
