@@ -7,15 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peerwren_transports::block::{BlockKey, Digest};
 
-use super::policy::BYTE_PRICE;
 use super::{LeaseId, Timestamp, WorkerId};
 use crate::control::Tally;
 use crate::plan::TaskId;
-
-/// Bytes after which a worker's bandwidth is taken as measured: some blocks of any size.
-const MEASURED_BYTES_MIN: u64 = 32 << 20;
-/// Slower than this a line is priced no lower, so that one bad minute does not banish a worker.
-const BANDWIDTH_MIN: f64 = 1e6;
 
 /// Losses of workers without a task finished in between, a slot, before the run gives up: a worker
 /// that dies at every start must not be started for ever.
@@ -66,19 +60,6 @@ impl Member {
     #[must_use]
     pub fn is_joined(&self) -> bool {
         self.addresses.is_some()
-    }
-
-    /// Bytes a second at which blocks come to it, as measured once enough have come; never more than a moved
-    /// byte is priced at.
-    #[must_use]
-    pub fn bandwidth(&self) -> f64 {
-        let tally = &self.tally;
-        let bytes = (tally.peer + tally.store_read).saturating_sub(tally.inputs_read);
-        if bytes < MEASURED_BYTES_MIN || tally.fetch_ns == 0 {
-            return BYTE_PRICE;
-        }
-        let measured = bytes as f64 / (tally.fetch_ns as f64 * 1e-9);
-        measured.clamp(BANDWIDTH_MIN, BYTE_PRICE)
     }
 
     /// Takes in one finished kernel.

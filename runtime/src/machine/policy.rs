@@ -1,12 +1,12 @@
 //! Where a ready task goes: one pure function of what is known of task and workers. Holds no state.
 //!
-//! The constants come from simulating tile QR at 16 to 256 workers: bandwidth is priced as measured, but at
-//! no more than 75 MB/s however fast a loopback measures, or stealing always pays.
+//! The constants come from simulating tile QR at 16 to 256 workers: bandwidth is priced at no more
+//! than 75 MB/s however fast a loopback measures, or stealing always pays.
 
 use super::WorkerId;
 use crate::options::Policy;
 
-/// Bytes a second at which a moved byte is priced at most (600 Mbit/s, a Lambda's card).
+/// Bytes a second at which a moved byte is priced (600 Mbit/s, a Lambda's card).
 pub const BYTE_PRICE: f64 = 75e6;
 /// Weight of moved bytes against time.
 const GAMMA: f64 = 4.0;
@@ -30,8 +30,6 @@ pub struct Candidate {
     pub available_s: f64,
     /// Seconds that the task's kernel takes there.
     pub kernel_s: f64,
-    /// Bytes a second at which blocks come to it, at most [`BYTE_PRICE`].
-    pub bytes_s: f64,
     /// Bytes of inputs that it has not, nor will have without being told.
     pub missing_bytes: u64,
     /// Bytes of outputs, which others will want back if this is not their home.
@@ -40,7 +38,7 @@ pub struct Candidate {
 
 impl Candidate {
     fn fetch_s(&self) -> f64 {
-        self.missing_bytes as f64 / self.bytes_s
+        self.missing_bytes as f64 / BYTE_PRICE
     }
 
     fn score(&self) -> f64 {
@@ -48,7 +46,7 @@ impl Candidate {
         let beta = (4.0 / f64::from(self.cores)).max(4.0 / 3.0);
         self.available_s.max(self.fetch_s())
             + self.kernel_s
-            + GAMMA * (self.missing_bytes + returned) as f64 / self.bytes_s
+            + GAMMA * (self.missing_bytes + returned) as f64 / BYTE_PRICE
             - if self.is_home {
                 beta * self.kernel_s
             } else {
@@ -83,7 +81,7 @@ pub fn place(policy: Policy, candidates: &[Candidate], draw: u64) -> Option<Work
 /// Whether a worker with nothing to do gains by taking a task from another's backlog.
 #[must_use]
 pub fn steal_pays(policy: Policy, thief: &Candidate, victim: &Candidate) -> bool {
-    let moved = (thief.missing_bytes + thief.output_bytes) as f64 / thief.bytes_s;
+    let moved = (thief.missing_bytes + thief.output_bytes) as f64 / BYTE_PRICE;
     let gain = (victim.available_s + victim.kernel_s)
         - (thief.available_s.max(thief.fetch_s()) + thief.kernel_s);
     match policy {

@@ -133,7 +133,6 @@ impl Scheduler {
             available_s: (member.backlog_flops + member.leased_flops) as f64
                 / (member.speed * f64::from(member.cores)),
             kernel_s: task.ready.flops as f64 / member.speed,
-            bytes_s: member.bandwidth(),
             missing_bytes: missing.map(|entry| entry.bytes).sum(),
             output_bytes: task.ready.output_bytes,
         }

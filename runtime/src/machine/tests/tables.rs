@@ -525,7 +525,6 @@ fn candidate(id: u32, is_home: bool, [free, kernel, missing, output]: [f64; 4]) 
         cores: 1,
         available_s: free,
         kernel_s: kernel,
-        bytes_s: BYTE_PRICE,
         missing_bytes: (missing * BYTE_PRICE) as u64,
         output_bytes: (output * BYTE_PRICE) as u64,
     }
@@ -674,44 +673,4 @@ fn a_line_is_busy_while_any_block_is_on_its_way() {
     worker.handle_input(at(10), came(copies[0], Ok(Moved::once(8))));
     assert_eq!(worker.tally().fetch_ns, 10_000_000);
     assert_eq!(worker.tally().peer, 16);
-}
-
-#[test]
-fn bandwidth_is_what_was_measured_once_enough_has_come() {
-    let mut fleet = Fleet::new(1, 1);
-    let id = fleet.start(NOW, 0);
-    let member = fleet.get_mut(id).expect("started");
-    let mib: u64 = 1 << 20;
-    // Bytes from peers, from the store, of these inputs; seconds; bytes a second.
-    let table = [
-        (0, 0, 0, 0, BYTE_PRICE),
-        (31 * mib, 0, 0, 31, BYTE_PRICE),
-        (24 * mib, 24 * mib, 16 * mib, 8, f64::from(4 << 20)),
-        (64 * mib, 0, 64 * mib, 1, BYTE_PRICE),
-        (640 * mib, 0, 0, 1, BYTE_PRICE),
-        (64 * mib, 0, 0, 6_400, 1e6),
-    ];
-    for (peer, store_read, inputs_read, seconds, expected) in table {
-        member.tally = Tally {
-            peer,
-            store_read,
-            inputs_read,
-            fetch_ns: seconds * 1_000_000_000,
-            ..Tally::default()
-        };
-        assert_eq!(
-            member.bandwidth(),
-            expected,
-            "{peer} {store_read} {seconds}"
-        );
-    }
-    // A slow line makes its bytes dearer.
-    let victim = candidate(0, true, [4.0, 1.0, 0.0, 0.0]);
-    let thief = candidate(1, false, [0.0, 1.0, 1.0, 0.4]);
-    let slow = Candidate {
-        bytes_s: BYTE_PRICE / 2.0,
-        ..thief
-    };
-    assert!(policy::steal_pays(Policy::Locality, &thief, &victim));
-    assert!(!policy::steal_pays(Policy::Locality, &slow, &victim));
 }
