@@ -1,6 +1,7 @@
 //! Finds and runs what tests of this crate run: cargo tells only a package's own tests where its binaries are.
 //! Never builds it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -61,6 +62,36 @@ pub fn succeed(folder: &Path, line: &str, variables: &[(&str, String)]) -> Strin
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "peerwren {line}: {told}");
     String::from_utf8(output.stdout).expect("the command prints UTF-8")
+}
+
+/// A folder of a test's own, removed at its end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    /// Makes an empty one.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("peerwren-c-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a temporary folder can be made");
+        Self(path)
+    }
+
+    /// A file in it.
+    ///
+    /// # Panics
+    /// It cannot be read.
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.0.join(name)).expect("the file is there")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// What a test must say aloud.

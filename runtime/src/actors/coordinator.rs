@@ -357,7 +357,7 @@ impl Handler<Arrived> for Coordinator {
                 .unwrap_or_else(|| self.settings.clone()),
         };
         self.tell(ctx, worker, &welcome);
-        let addresses = hello.addresses.clone();
+        let addresses = hello.addresses;
         let now = self.clock.now();
         let told = self
             .introductions

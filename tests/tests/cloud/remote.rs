@@ -1,33 +1,12 @@
 //! Runs whose coordinator and workers have nothing but a bucket in common for control: the same bits, peers
 //! that exchange blocks with each other nevertheless, and a bucket that is empty afterwards.
 
-use std::fs;
-use std::path::PathBuf;
-
-use peerwren_tests::command::succeed;
+use peerwren_tests::command::{Folder, succeed};
 use peerwren_tests::s3_server::S3Server;
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn bytes(&self, name: &str) -> Vec<u8> {
-        fs::read(self.0.join(name)).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 #[test]
 fn control_by_mail_in_a_bucket_gives_the_same_bits() {
-    let server = S3Server::start();
-    let path = std::env::temp_dir().join(format!("peerwren-c-{}-mail", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    let folder = Folder(path);
+    let (server, folder) = (S3Server::start(), Folder::new("mail"));
     let plan = "qr random:160x128:7 --block 32 --ib 8 --tree grid:2x1";
     let variables = server.variables();
     let expected = format!("{plan} --workers 1 --store blocks --q q1.npy --r r1.npy --quiet");

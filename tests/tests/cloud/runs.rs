@@ -1,9 +1,6 @@
 //! Whole runs whose store is a bucket, and what `peerwren store` shows and removes of them.
 
-use std::fs;
-use std::path::PathBuf;
-
-use peerwren_tests::command::{run, succeed};
+use peerwren_tests::command::{Folder, run, succeed};
 use peerwren_tests::conformance::key;
 use peerwren_tests::s3_server::S3Server;
 use peerwren_tests::s3_server::faults::{On, Want};
@@ -11,28 +8,6 @@ use peerwren_transports::block::Block;
 use peerwren_transports::store::{BlockStore, Objects, Place};
 
 use crate::stores::block_on;
-
-/// A folder of the test's own, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("peerwren-c-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn bytes(&self, name: &str) -> Vec<u8> {
-        fs::read(self.0.join(name)).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 #[test]
 fn a_run_over_a_bucket_gives_the_same_bits_and_leaves_nothing() {

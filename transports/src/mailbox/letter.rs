@@ -39,6 +39,18 @@ pub(super) struct Header {
     pub(super) number: u64,
 }
 
+impl Header {
+    /// The first letter of a link.
+    pub(super) fn first(from: NodeId, to: NodeId, epoch: u64) -> Self {
+        Self {
+            from,
+            to,
+            epoch,
+            number: 0,
+        }
+    }
+}
+
 /// Why bytes are not the letter that is waited for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -22,17 +22,8 @@ pub struct MailSender {
 
 impl MailSender {
     pub(super) fn new(office: PostOffice, to: NodeId, epoch: u64) -> Self {
-        let from = office.signer.node();
-        let number = 0;
-        Self {
-            office,
-            next: Header {
-                from,
-                to,
-                epoch,
-                number,
-            },
-        }
+        let next = Header::first(office.signer.node(), to, epoch);
+        Self { office, next }
     }
 
     /// Sends messages in order, in as few letters as hold them.
@@ -94,16 +85,9 @@ pub struct MailReceiver {
 
 impl MailReceiver {
     pub(super) fn new(office: PostOffice, from: NodeId, epoch: u64) -> Self {
-        let to = office.signer.node();
-        let number = 0;
         Self {
+            next: Header::first(from, office.signer.node(), epoch),
             office,
-            next: Header {
-                from,
-                to,
-                epoch,
-                number,
-            },
             came: VecDeque::new(),
             backoff: Backoff::new(),
             vigil: (from == NodeId::Coordinator).then(|| Vigil::new(epoch)),

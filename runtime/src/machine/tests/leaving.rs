@@ -7,10 +7,10 @@ use peerwren_transports::block::{BlockKey, Indices};
 
 use super::plans;
 use super::setup::{Costs, Faults, Setup};
-use super::tables::{NOW, actions, digest, done, joined, scheduler};
+use super::tables::{NOW, actions, digest, done, joined, one_core, scheduler};
 use super::truth::Truth;
 use super::world::{Outcome, World};
-use crate::control::{Assignment, FromWorker, InputHint, Tally, ToWorker, WorkerSettings};
+use crate::control::{Assignment, FromWorker, InputHint, Tally, ToWorker};
 use crate::machine::cache::Copy;
 use crate::machine::fleet::FRUITLESS_LOSSES_A_SLOT_MAX;
 use crate::machine::scheduler::{Input, Scheduler};
@@ -252,14 +252,7 @@ fn hint(key: BlockKey) -> InputHint {
 }
 
 fn one_worker(plan: &Arc<Plan>, memory_bytes: u64) -> Worker {
-    let settings = WorkerSettings {
-        exchange: Exchange::Peer,
-        durability: Durability::Outputs,
-        memory_bytes,
-        cores: 1,
-        alive_ms: 1000,
-        stun: Vec::new(),
-    };
+    let settings = one_core(Exchange::Peer, memory_bytes);
     Worker::new(NOW, Arc::clone(plan), settings)
 }
 

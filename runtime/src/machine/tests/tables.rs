@@ -100,6 +100,17 @@ fn the_dead_are_shed_while_they_are_more_than_the_living() {
 
 // ---- the ladder
 
+pub(super) fn one_core(exchange: Exchange, memory_bytes: u64) -> WorkerSettings {
+    WorkerSettings {
+        exchange,
+        durability: Durability::Outputs,
+        memory_bytes,
+        cores: 1,
+        alive_ms: 1000,
+        stun: Vec::new(),
+    }
+}
+
 /// A worker with one task that reads one made block (and the identity is not asked for).
 fn one_reader(exchange: Exchange, holders: &[u32], durable: bool) -> (Worker, BlockKey) {
     let plan = plans::weave(2, 1);
@@ -107,14 +118,7 @@ fn one_reader(exchange: Exchange, holders: &[u32], durable: bool) -> (Worker, Bl
     let block = plan.outputs(&first)[0];
     let mut readers = Vec::new();
     plan.readers(&block, &mut readers);
-    let settings = WorkerSettings {
-        exchange,
-        durability: Durability::Outputs,
-        memory_bytes: 1 << 20,
-        cores: 1,
-        alive_ms: 1000,
-        stun: Vec::new(),
-    };
+    let settings = one_core(exchange, 1 << 20);
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     let hint = InputHint {
         key: block,
@@ -209,14 +213,7 @@ fn a_result_is_put_again_when_its_task_runs_again_or_its_maker_is_lost() {
 fn a_preload_ends_where_memory_does() {
     let plan = plans::weave(2, 3);
     let keys = plan.sources(0);
-    let settings = WorkerSettings {
-        exchange: Exchange::Peer,
-        durability: Durability::Outputs,
-        memory_bytes: 2 * plan.bytes(&keys[0]),
-        cores: 1,
-        alive_ms: 1000,
-        stun: Vec::new(),
-    };
+    let settings = one_core(Exchange::Peer, 2 * plan.bytes(&keys[0]));
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     worker.handle_input(NOW, Input::Preload(keys.clone()));
     for key in &keys[..2] {
@@ -650,14 +647,7 @@ fn a_line_is_busy_while_any_block_is_on_its_way() {
     let at = |millis: u64| Timestamp::from_nanos(millis * 1_000_000);
     let plan = plans::weave(2, 2);
     let blocks = [0, 1].map(|task| plan.outputs(&plan.starters(0)[task])[0]);
-    let settings = WorkerSettings {
-        exchange: Exchange::Peer,
-        durability: Durability::Outputs,
-        memory_bytes: 1 << 20,
-        cores: 1,
-        alive_ms: 1000,
-        stun: Vec::new(),
-    };
+    let settings = one_core(Exchange::Peer, 1 << 20);
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     let hints = blocks.map(|key| InputHint {
         key,
