@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::micro::{Band, COLUMNS, Cpu, Multiply, Packed, Place, Store, padded};
+use crate::micro::{Band, COLUMNS, Cpu, Multiply, Packed, Part, Place, Store, padded};
 use crate::pack::{Columns, Dense, UnitLower, pack, pack_transposed, packed_words};
 use crate::tile::TileRef;
 
@@ -177,6 +177,7 @@ impl<'a> Block<'a> {
             dst: (w, place_w),
             cols: n,
             store,
+            part: Part::All,
         });
         let (a, b, store) = (self.t, (&*w, place_w), Store::Set);
         cpu.dispatch(Multiply {
@@ -185,6 +186,7 @@ impl<'a> Block<'a> {
             dst: (tw, place_w),
             cols: n,
             store,
+            part: Part::All,
         });
         if let Some(top) = top {
             let columns = first..first + n;
@@ -204,6 +206,7 @@ impl<'a> Block<'a> {
             dst: (&mut *bottom.data, place),
             cols: n,
             store,
+            part: Part::All,
         });
     }
 }

@@ -55,16 +55,21 @@ mod micro;
 
 mod apply;
 mod check;
+mod cholesky;
+mod gemm;
 mod geqrt;
 mod householder;
 mod numpywren;
 pub mod op;
 mod pack;
 mod panel;
+mod product;
 mod self_test;
 pub mod signature;
+mod solve;
 mod stacked;
 pub mod tile;
+mod trsm;
 
 pub use op::{KernelError, KernelOp, KernelSet, NameTaken, TaskShapes, TaskTiles};
 pub use self_test::self_test;
@@ -73,6 +78,14 @@ pub use tile::{Kind, Shape, TileMut, TileRef};
 
 /// The kernels of this crate.
 fn standard_ops() -> Vec<KernelOp> {
-    let families = [geqrt::ops(), stacked::ops(), numpywren::ops(), check::ops()];
+    let families = [
+        gemm::ops(),
+        cholesky::ops(),
+        trsm::ops(),
+        geqrt::ops(),
+        stacked::ops(),
+        numpywren::ops(),
+        check::ops(),
+    ];
     families.into_iter().flatten().collect()
 }

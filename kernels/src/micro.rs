@@ -197,6 +197,8 @@ pub(crate) enum Store<'a> {
     Set,
     Add,
     Sub,
+    /// What is at the same place in here and the product.
+    AddFrom(&'a [f64]),
     /// What is at the same place in here less the product.
     SubFrom(&'a [f64]),
 }
@@ -208,6 +210,17 @@ pub(crate) struct Multiply<'a> {
     pub(crate) dst: (&'a mut [f64], Place),
     pub(crate) cols: usize,
     pub(crate) store: Store<'a>,
+    pub(crate) part: Part,
+}
+
+/// Which part of the destination is computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    All,
+    /// Panels with a row `r >= c + shift` for some column `c` of those in registers; others are left as they are.
+    Lower {
+        shift: isize,
+    },
 }
 
 impl WithSimd for Multiply<'_> {
@@ -217,7 +230,9 @@ impl WithSimd for Multiply<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         match self.store {
             Store::Set => self.all_columns(simd, &|_, sum| sum),
-            Store::Add => self.all_columns(simd, &|old, sum| simd.add_f64s(old, sum)),
+            Store::Add | Store::AddFrom(_) => {
+                self.all_columns(simd, &|old, sum| simd.add_f64s(old, sum))
+            }
             Store::Sub | Store::SubFrom(_) => {
                 self.all_columns(simd, &|old, sum| simd.sub_f64s(old, sum))
             }
@@ -267,6 +282,11 @@ impl Multiply<'_> {
         });
         for (r0, height) in panels {
             let r1 = rows.min(r0 + height);
+            if let Part::Lower { shift } = self.part
+                && r1 as isize <= col as isize + shift
+            {
+                continue;
+            }
             let (k0, k1) = band.range(r0, r1, depth);
             let a = &data[r0 * depth + k0 * height..r0 * depth + k1 * height];
             let place = TilePlace {
@@ -277,10 +297,9 @@ impl Multiply<'_> {
                 rows: r1 - r0,
             };
             let dst = &mut *self.dst.0;
-            let from = if let Store::SubFrom(from) = self.store {
-                Some(from)
-            } else {
-                None
+            let from = match self.store {
+                Store::AddFrom(from) | Store::SubFrom(from) => Some(from),
+                Store::Set | Store::Add | Store::Sub => None,
             };
             match height / S::F64_LANES {
                 3 => Tile::<3, N> {

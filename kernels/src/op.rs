@@ -110,7 +110,13 @@ pub enum KernelError {
         /// Order of the minor within this tile, counted from 1.
         order: usize,
     },
-    /// A user's kernel gave up.
+    /// A triangle that is to be solved with has a zero on its diagonal.
+    #[error("diagonal entry {order} of the triangle is exactly zero")]
+    Singular {
+        /// Which one within this tile, counted from 1.
+        order: usize,
+    },
+    /// A user's kernel gave up, or a kernel's numbers (an index, say) do not fit its tiles.
     #[error("{0}")]
     Failed(String),
 }

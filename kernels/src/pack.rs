@@ -209,3 +209,58 @@ pub(crate) fn pack<'a, C: Columns>(
         band,
     }
 }
+
+/// Writes the transpose of a `rows` x `cols` matrix.
+pub(crate) fn transpose(
+    cpu: Cpu,
+    (from, ld_from): (&[f64], usize),
+    (rows, cols): (usize, usize),
+    (to, ld_to): (&mut [f64], usize),
+) {
+    /// Rows in a pass: their cache lines stay while the columns go by.
+    const STRIP: usize = 512;
+    for r0 in (0..rows).step_by(STRIP) {
+        let rows = r0..rows.min(r0 + STRIP);
+        for c0 in (0..cols / 8 * 8).step_by(8) {
+            let columns = std::array::from_fn(|c| {
+                let start = (c0 + c) * ld_from;
+                &from[start + rows.start..start + rows.end]
+            });
+            let to = &mut to[rows.start * ld_to..];
+            cpu.dispatch(Flip {
+                columns,
+                to,
+                at: c0,
+                ld: ld_to,
+            });
+        }
+        for c in cols / 8 * 8..cols {
+            for r in rows.clone() {
+                to[r * ld_to + c] = from[c * ld_from + r];
+            }
+        }
+    }
+}
+
+/// Writes eight columns as eight entries of each of `ld` apart columns.
+struct Flip<'a> {
+    columns: [&'a [f64]; 8],
+    to: &'a mut [f64],
+    at: usize,
+    ld: usize,
+}
+
+impl WithSimd for Flip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) {
+        let rows = self.columns[0].len();
+        unroll!(8, c, { self.columns[c] = &self.columns[c][..rows] });
+        for k in 0..rows {
+            let start = k * self.ld + self.at;
+            let to = &mut self.to[start..start + 8];
+            unroll!(8, c, { to[c] = self.columns[c][k] });
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use crate::KernelError;
 use crate::apply::{Block, Profile, Side, Target, transpose, unit_lower, upper};
 use crate::householder::{self, BASE, Square, Top};
-use crate::micro::{Band, Cpu, Multiply, Packed, Place, Store, padded};
+use crate::micro::{Band, Cpu, Multiply, Packed, Part, Place, Store, padded};
 use crate::pack::{Dense, pack, packed_words};
 
 /// A dense column-major matrix, the panel its first columns.
@@ -15,7 +15,7 @@ pub(crate) struct Matrix<'a> {
 
 impl Matrix<'_> {
     /// The part from (`row`, `col`) on.
-    fn part(&mut self, row: usize, col: usize) -> Matrix<'_> {
+    pub(crate) fn part(&mut self, row: usize, col: usize) -> Matrix<'_> {
         Matrix {
             data: &mut self.data[col * self.ld + row..],
             ld: self.ld,
@@ -221,6 +221,7 @@ fn merge(
         dst: (gram, place),
         cols: k2,
         store: Store::Set,
+        part: Part::All,
     });
     let band = Band {
         from: Some(0),
@@ -233,6 +234,7 @@ fn merge(
         dst: (product, place),
         cols: k2,
         store: Store::Set,
+        part: Part::All,
     });
     let right = &mut t.data[k1 * t.ld..];
     for (j, t2) in t2.chunks_exact_mut(k2).enumerate() {
@@ -254,6 +256,7 @@ fn merge(
         dst,
         cols: k2,
         store: Store::Sub,
+        part: Part::All,
     });
 }
 

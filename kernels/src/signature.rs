@@ -8,6 +8,7 @@
 //! colsum(full(m,n), full(1,n)?) -> full(1,n)
 //! ```
 //!
+//! `any(m,n)` is an input of kind `full`, `unit`, `upper` or `lower`: the kernel reads its implied zeros and ones.
 //! A size is a variable or a number. A variable takes the value of its first appearance and must
 //! have it everywhere. `?` marks an argument that may be absent. Conditions after `where` compare
 //! sums, products, `min` and `max` of variables and numbers by `=`, `<=`, `>=`; one over a variable
@@ -96,7 +97,8 @@ pub struct Signature {
 
 #[derive(Clone, Debug)]
 struct Pattern {
-    kind: Kind,
+    /// `None` for `any`.
+    kind: Option<Kind>,
     rows: Size,
     cols: Size,
     optional: bool,
@@ -133,6 +135,15 @@ enum Expr {
 }
 
 type Binding = BTreeMap<String, u64>;
+
+/// An input of any kind that is a dense matrix once unpacked.
+const ANY: &str = "any";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Input,
+    Output,
+}
 
 impl Signature {
     /// Parses a signature.
@@ -291,9 +302,16 @@ impl Pattern {
     fn unify(&self, shape: Shape, binding: &mut Binding) -> bool {
         shape.rows > 0
             && shape.cols > 0
-            && shape.kind == self.kind
+            && self.fits(shape.kind)
             && self.rows.unify(u64::from(shape.rows), binding)
             && self.cols.unify(u64::from(shape.cols), binding)
+    }
+
+    fn fits(&self, kind: Kind) -> bool {
+        match self.kind {
+            Some(expected) => kind == expected,
+            None => matches!(kind, Kind::Full | Kind::Unit | Kind::Upper | Kind::Lower),
+        }
     }
 
     /// `full(m,n)`, and what bound variables stand for: `full(m = 4,n)`.
@@ -306,10 +324,10 @@ impl Pattern {
             },
         };
         match self.kind {
-            Kind::Index => format!("index({})", size(&self.rows)),
+            Some(Kind::Index) => format!("index({})", size(&self.rows)),
             kind => format!(
                 "{}({}, {})",
-                kind.name(),
+                kind.map_or(ANY, Kind::name),
                 size(&self.rows),
                 size(&self.cols)
             ),
@@ -367,10 +385,10 @@ impl<'a> Parser<'a> {
         let inputs = if self.accept(")") {
             Vec::new()
         } else {
-            self.patterns(Some(")"))?
+            self.patterns(Side::Input)?
         };
         self.expect("->")?;
-        let outputs = self.patterns(None)?;
+        let outputs = self.patterns(Side::Output)?;
         let mut conditions = Vec::new();
         if self.accept("where") {
             loop {
@@ -393,31 +411,35 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn patterns(&mut self, close: Option<&str>) -> Result<Vec<Pattern>, SignatureError> {
+    fn patterns(&mut self, side: Side) -> Result<Vec<Pattern>, SignatureError> {
         let mut patterns = Vec::new();
         loop {
-            patterns.push(self.pattern()?);
+            patterns.push(self.pattern(side)?);
             if !self.accept(",") {
                 break;
             }
         }
-        if let Some(close) = close {
-            self.expect(close)?;
+        if side == Side::Input {
+            self.expect(")")?;
         }
         Ok(patterns)
     }
 
-    fn pattern(&mut self) -> Result<Pattern, SignatureError> {
-        const KINDS: &str = "one of full, unit, upper, lower, tfac, index";
-        let start = self.at;
-        let word = self.word(KINDS)?;
-        let Some(kind) = Kind::from_name(word) else {
-            self.at = start;
-            return Err(self.error(KINDS));
+    fn pattern(&mut self, side: Side) -> Result<Pattern, SignatureError> {
+        let kinds = match side {
+            Side::Input => "one of full, unit, upper, lower, tfac, index, any",
+            Side::Output => "one of full, unit, upper, lower, tfac, index",
         };
+        let start = self.at;
+        let word = self.word(kinds)?;
+        let kind = Kind::from_name(word);
+        if kind.is_none() && (word != ANY || side == Side::Output) {
+            self.at = start;
+            return Err(self.error(kinds));
+        }
         self.expect("(")?;
         let rows = self.size()?;
-        let cols = if kind == Kind::Index {
+        let cols = if kind == Some(Kind::Index) {
             Size::Number(1)
         } else {
             self.expect(",")?;
@@ -630,13 +652,40 @@ mod tests {
     }
 
     #[test]
+    fn any_takes_what_unpacks_to_a_dense_matrix() {
+        let text = "f(any(m,n)) -> full(m,n)";
+        for shape in [
+            Shape::full(3, 2),
+            Shape::unit(3, 2),
+            Shape::upper(3, 2),
+            Shape::lower(3, 2),
+        ] {
+            assert_eq!(
+                check(text, &[Some(shape)], &[Some(Shape::full(3, 2))]),
+                "ok"
+            );
+        }
+        for shape in [Shape::tfac(3, 2), Shape::index(3)] {
+            let expected = format!("f: input 1 should be any(m, n), got {shape}");
+            assert_eq!(
+                check(text, &[Some(shape)], &[Some(Shape::full(3, 2))]),
+                expected
+            );
+        }
+    }
+
+    #[test]
     fn bad_text_is_refused_with_its_place() {
         let cases = [
             ("", "signature ``: expected a kernel name at ``"),
             ("f(full(m,n)", "signature `f(full(m,n)`: expected `)` at ``"),
             (
                 "f(fool(m,n)) -> full(m,n)",
-                "signature `f(fool(m,n)) -> full(m,n)`: expected one of full, unit, upper, lower, tfac, index at `fool(m,n)) -> full(m,n)`",
+                "signature `f(fool(m,n)) -> full(m,n)`: expected one of full, unit, upper, lower, tfac, index, any at `fool(m,n)) -> full(m,n)`",
+            ),
+            (
+                "f() -> any(m,n)",
+                "signature `f() -> any(m,n)`: expected one of full, unit, upper, lower, tfac, index at `any(m,n)`",
             ),
             (
                 "f() -> full(9x,n)",

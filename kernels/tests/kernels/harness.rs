@@ -26,9 +26,17 @@ impl Tile {
         }
     }
 
-    /// The stored part of a dense matrix.
     pub(crate) fn upper(m: &Dense) -> Tile {
-        let shape = Shape::upper(m.rows as u32, m.cols as u32);
+        Tile::of(Kind::Upper, m)
+    }
+
+    /// The stored part of a dense matrix.
+    pub(crate) fn of(kind: Kind, m: &Dense) -> Tile {
+        let shape = Shape {
+            kind,
+            rows: m.rows as u32,
+            cols: m.cols as u32,
+        };
         let mut data = vec![0.0; shape.words()];
         TileMut::new(shape, &mut data).pack(&m.data, m.rows);
         Tile { shape, data }
@@ -188,11 +196,22 @@ pub(crate) fn try_run(
     outputs: &[Shape],
     poison: Poison,
 ) -> Result<Vec<Tile>, KernelError> {
+    let inputs: Vec<_> = inputs.iter().map(|tile| Some(*tile)).collect();
+    try_run_some(name, &inputs, outputs, poison)
+}
+
+/// The same where some inputs are absent.
+pub(crate) fn try_run_some(
+    name: &str,
+    inputs: &[Option<&Tile>],
+    outputs: &[Shape],
+    poison: Poison,
+) -> Result<Vec<Tile>, KernelError> {
     let kernels = KernelSet::standard();
     let op = kernels
         .get(name)
         .unwrap_or_else(|| panic!("no kernel {name}"));
-    let input_shapes: Vec<_> = inputs.iter().map(|tile| Some(tile.shape)).collect();
+    let input_shapes: Vec<_> = inputs.iter().map(|tile| tile.map(|t| t.shape)).collect();
     let output_shapes: Vec<_> = outputs.iter().copied().map(Some).collect();
     let shapes = TaskShapes {
         inputs: &input_shapes,
@@ -202,7 +221,10 @@ pub(crate) fn try_run(
     let Poison { value, offset } = poison;
     let copies: Vec<Vec<f64>> = inputs
         .iter()
-        .map(|tile| [vec![value; offset], tile.data.clone()].concat())
+        .map(|tile| {
+            let words = tile.map_or(&[][..], |tile| &tile.data);
+            [&vec![value; offset], words].concat()
+        })
         .collect();
     let mut results: Vec<Vec<f64>> = outputs
         .iter()
@@ -212,7 +234,7 @@ pub(crate) fn try_run(
     let refs: Vec<_> = inputs
         .iter()
         .zip(&copies)
-        .map(|(tile, copy)| Some(TileRef::new(tile.shape, &copy[offset..])))
+        .map(|(tile, copy)| tile.map(|tile| TileRef::new(tile.shape, &copy[offset..])))
         .collect();
     let mut muts: Vec<_> = outputs
         .iter()

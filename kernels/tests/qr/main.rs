@@ -1,7 +1,0 @@
-//! QR kernels against dense arithmetic: residual and orthogonality of Q formed by the kernels'
-//! own application, on every kind of matrix and edge shape.
-
-mod baseline;
-mod bits;
-mod compact;
-mod harness;
