@@ -2,7 +2,11 @@
 //! their inputs come from, which results are kept. Never moves a byte.
 
 mod arrays;
+mod phases;
 mod spec;
+mod survey;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,12 +16,14 @@ use peerwren_kernels::tile::Shape;
 use peerwren_transports::block::{BlockKey, Digest, Indices};
 use peerwren_transports::store::Place;
 
-use crate::lambdapack::{Bound, Program, Task, Tile};
+use crate::lambdapack::{Bound, Task, Tile};
 use crate::matrix::SourceSpec;
 use crate::matrix::zarr::Layout;
 use crate::options::ByteSize;
 
 pub use self::arrays::{ChunkOf, Kept};
+pub use self::phases::Source;
+use self::phases::first_entry;
 pub use self::spec::{InputFrom, PhaseSpec, PlanSpec, TaskId};
 
 /// Why a plan is refused.
@@ -116,6 +122,7 @@ struct Phase {
 #[derive(Clone, Debug)]
 enum Family {
     Made,
+    Generated,
     Source(SourceSpec, u32),
     Link { phase: usize, name: String },
 }
@@ -304,12 +311,12 @@ impl Plan {
             .collect()
     }
 
-    /// The input tiles that a phase reads from a matrix.
+    /// The tiles of the user's input that a phase reads from matrices; constants are none.
     #[must_use]
     pub fn sources(&self, phase: usize) -> Vec<BlockKey> {
         let bound = &self.phases[phase].bound;
         let keys = bound.input_tiles().map(|tile| self.key(phase, tile));
-        keys.filter(|key| self.is_source(key)).collect()
+        keys.filter(|key| self.is_input(key)).collect()
     }
 
     /// The distinct blocks that a task reads, in the order of its arguments.
@@ -385,10 +392,11 @@ impl Plan {
         }
     }
 
-    /// Whether a block comes from a matrix, not from a task.
+    /// Whether a block comes from a matrix or a generator, not from a task: any worker can make it.
     #[must_use]
     pub fn is_source(&self, key: &BlockKey) -> bool {
-        matches!(self.families[usize::from(key.matrix)], Family::Source(..))
+        let family = &self.families[usize::from(key.matrix)];
+        matches!(family, Family::Source(..) | Family::Generated)
     }
 
     /// Whether a block is part of the user's input, not a constant.
@@ -400,14 +408,21 @@ impl Plan {
         }
     }
 
-    /// Where a source block comes from: the matrix and the tile's first row and column.
+    /// Where a source block comes from; none for a block that a task makes.
     #[must_use]
-    pub fn source_of(&self, key: &BlockKey) -> Option<(&SourceSpec, u64, u64)> {
-        let Family::Source(source, nb) = &self.families[usize::from(key.matrix)] else {
-            return None;
-        };
-        let first = |place| Some(u64::try_from(key.indices.get(place)?).ok()? * u64::from(*nb));
-        Some((source, first(0)?, first(1)?))
+    pub fn source_of(&self, key: &BlockKey) -> Option<Source<'_>> {
+        match &self.families[usize::from(key.matrix)] {
+            Family::Source(matrix, nb) => {
+                let (row, col) = first_entry(key.indices, *nb)?;
+                Some(Source::Matrix { matrix, row, col })
+            }
+            Family::Generated => {
+                let (phase, tile) = self.tile(key);
+                let made = self.phases[phase].bound.generator(tile).expect(CHECKED);
+                made.map(Source::Generated)
+            }
+            Family::Made | Family::Link { .. } => None,
+        }
     }
 
     /// Whether a block is to be kept.
@@ -477,178 +492,6 @@ impl Plan {
             .iter()
             .map(|key| key.map(|key| self.shape(&key)))
             .collect()
-    }
-
-    // ---- building
-
-    fn add_phase(&mut self, spec: PhaseSpec) -> Result<(), PlanError> {
-        let number = self.phases.len();
-        let program = Program::parse(&spec.file, &spec.source).map_err(program_error)?;
-        let params: BTreeMap<String, i64> = spec.params.iter().cloned().collect();
-        let bound = program.bind(&params).map_err(program_error)?;
-        let base = u16::try_from(self.families.len())
-            .map_err(|_| PlanError::Program(format!("{}: too many tile families", spec.file)))?;
-        for (name, _, is_input) in program.families() {
-            let family = match spec.inputs.iter().find(|(input, _)| input == name) {
-                None => Family::Made,
-                Some((_, InputFrom::Matrix(source, nb))) => Family::Source(source.clone(), *nb),
-                Some((_, InputFrom::Phase(phase, link))) => {
-                    let phase = usize::from(*phase);
-                    if phase >= number {
-                        return Err(PlanError::Input {
-                            file: spec.file.clone(),
-                            family: name.to_owned(),
-                            problem: format!(
-                                "is bound to phase {phase}, which does not come before"
-                            ),
-                        });
-                    }
-                    Family::Link {
-                        phase,
-                        name: link.clone(),
-                    }
-                }
-            };
-            if matches!(family, Family::Made) && is_input {
-                return Err(PlanError::Input {
-                    file: spec.file.clone(),
-                    family: name.to_owned(),
-                    problem: "is not given".to_owned(),
-                });
-            }
-            self.families.push(family);
-        }
-        for (_, from) in &spec.inputs {
-            if let InputFrom::Phase(phase, name) = from {
-                self.index_output(usize::from(*phase), name);
-            }
-        }
-        self.phases.push(Phase {
-            bound,
-            base,
-            outputs_by_tile: BTreeMap::new(),
-            outputs: BTreeMap::new(),
-            results: Vec::new(),
-            tasks: 0,
-            flops: 0,
-            spec,
-        });
-        self.check_links(number)?;
-        self.collect_results(number);
-        Ok(())
-    }
-
-    /// Remembers which tiles an output shows, in both directions.
-    fn index_output(&mut self, phase: usize, name: &str) {
-        let phase = &mut self.phases[phase];
-        if phase.outputs.contains_key(name) {
-            return;
-        }
-        let mut by_tile: HashMap<Tile, Vec<Indices>> = HashMap::new();
-        let mut by_index = HashMap::new();
-        let Some(number) = output_number(&phase.bound, name) else {
-            return;
-        };
-        for result in phase
-            .bound
-            .results()
-            .filter(|result| result.output == number)
-        {
-            by_tile.entry(result.tile).or_default().push(result.at);
-            by_index.insert(result.at, result.tile);
-        }
-        phase.outputs_by_tile.insert(name.to_owned(), by_tile);
-        phase.outputs.insert(name.to_owned(), by_index);
-    }
-
-    /// Checks that every tile of an input that is a link is a tile of an earlier phase.
-    fn check_links(&self, number: usize) -> Result<(), PlanError> {
-        let phase = &self.phases[number];
-        for tile in phase.bound.input_tiles() {
-            if self.find_key(number, tile).is_none() {
-                return Err(PlanError::Input {
-                    file: phase.spec.file.clone(),
-                    family: phase.bound.family_name(tile.family).to_owned(),
-                    problem: format!("is bound to a phase that has no tile {}", tile.at),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Names the blocks of a phase that are to be kept.
-    fn collect_results(&mut self, number: usize) {
-        let phase = &self.phases[number];
-        let mut results = Vec::new();
-        for result in phase.bound.results() {
-            let name = &phase.bound.output_names()[usize::from(result.output)];
-            if phase.spec.results.iter().any(|kept| kept.output == *name) {
-                results.push(self.key(number, result.tile));
-            }
-        }
-        self.results.extend(results.iter().copied());
-        self.phases[number].results = results;
-    }
-
-    /// Checks every task of the newest phase once and adds up what the phase takes.
-    fn survey(&mut self) -> Result<(), PlanError> {
-        let number = self.phases.len() - 1;
-        let (mut tasks, mut flops, mut made) = (0_u64, 0_u64, 0_u64);
-        let mut largest = self.largest.clone();
-        let mut block_bytes_max = self.block_bytes_max;
-        let file = self.phases[number].spec.file.clone();
-        for task in self.phases[number].bound.tasks() {
-            let name = self.phases[number].bound.kernel(task.stmt);
-            let Some(kernel) = self.kernels.get(name) else {
-                let known: Vec<_> = self.kernels.iter().map(|op| op.name().to_owned()).collect();
-                let (kernel, known) = (name.to_owned(), known.join(", "));
-                return Err(PlanError::NoKernel {
-                    file,
-                    kernel,
-                    known,
-                });
-            };
-            let bound = &self.phases[number].bound;
-            for slots in [bound.inputs(task), bound.outputs(task)] {
-                for tile in slots.map_err(program_error)?.present() {
-                    bound.shape(tile).map_err(program_error)?;
-                }
-            }
-            let id = id_of(number, task);
-            let (inputs, outputs) = (self.input_slots(&id), self.output_slots(&id));
-            let (inputs, outputs) = (self.shapes(&inputs), self.shapes(&outputs));
-            let shapes = TaskShapes {
-                inputs: &inputs,
-                outputs: &outputs,
-            };
-            kernel
-                .check(&shapes)
-                .map_err(|error| PlanError::Signature {
-                    file: file.clone(),
-                    kernel: name.to_owned(),
-                    at: task.at.to_string(),
-                    error: error.to_string(),
-                })?;
-            let blocks = inputs
-                .iter()
-                .chain(&outputs)
-                .flatten()
-                .map(|shape| shape.bytes() as u64);
-            block_bytes_max = blocks.clone().fold(block_bytes_max, u64::max);
-            let need = blocks.sum::<u64>() + kernel.scratch_words(&shapes) as u64 * 8;
-            if need > largest.0 {
-                largest = (need, name.to_owned());
-            }
-            tasks += 1;
-            made += outputs.iter().flatten().count() as u64;
-            flops += kernel.flops(&shapes);
-        }
-        self.made += made;
-        self.largest = largest;
-        self.block_bytes_max = block_bytes_max;
-        let phase = &mut self.phases[number];
-        (phase.tasks, phase.flops) = (tasks, flops);
-        Ok(())
     }
 
     // ---- names

@@ -11,5 +11,6 @@ pub(crate) mod paths;
 pub(crate) mod provisioner;
 pub(crate) mod rendezvous;
 pub(crate) mod saver;
+mod sources;
 mod table;
 pub(crate) mod worker;

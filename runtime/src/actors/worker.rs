@@ -1,7 +1,7 @@
 //! A worker's actor: drives [`crate::machine::worker::Worker`], moves blocks for it, runs kernels
 //! for it, and speaks with the coordinator.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -21,13 +21,14 @@ use super::compute::{ComputePool, Computed, Job};
 use super::link::{ControlReceiver, ControlSender, Link, reach, send_all};
 use super::mail;
 use super::paths::{self, ask_stun};
+use super::sources::Sources;
 use super::table::BlockTable;
 use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
 use crate::durable::DurableBlocks;
 use crate::machine::cache::Copy;
 use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
-use crate::matrix::{MatrixSource, Moved, SourceSpec};
+use crate::matrix::Moved;
 use crate::options::ControlChoice;
 use crate::plan::{Plan, PlanSpec, TaskId};
 
@@ -300,7 +301,7 @@ struct WorkerActor {
     finished: mpsc::Sender<(LeaseId, Computed)>,
     finished_queue: Option<mpsc::Receiver<(LeaseId, Computed)>>,
     stopped: Option<oneshot::Sender<()>>,
-    sources: HashMap<u16, MatrixSource>,
+    sources: Sources,
     leases: BTreeMap<LeaseId, TaskId>,
     life: Option<Life>,
 }
@@ -338,7 +339,7 @@ impl WorkerActor {
             finished,
             finished_queue: Some(queue),
             stopped: Some(stopped),
-            sources: HashMap::new(),
+            sources: Sources::default(),
             leases: BTreeMap::new(),
             life: None,
         }
@@ -429,38 +430,23 @@ impl WorkerActor {
                 };
                 self.then(ctx, fetch, move |result| Came(copy, result));
             }
-            Origin::Source => match self.source(&key) {
-                Err(error) => ctx.notify(Came(copy, Err(FetchFailure::Fatal(error)))),
-                Ok((matrix, row0, col0)) => {
-                    let shape = self.plan.shape(&key);
-                    let (rows, cols) = (shape.rows as usize, shape.cols as usize);
-                    let fetch = async move {
-                        let read = matrix.tile(row0, col0, rows, cols).await;
-                        let (tile, moved) =
-                            read.map_err(|error| FetchFailure::Fatal(error.to_string()))?;
-                        table.insert(copy, tile.freeze());
-                        Ok(moved)
-                    };
-                    self.then(ctx, fetch, move |result| Came(copy, result));
+            Origin::Source => {
+                let shape = self.plan.shape(&key);
+                match self.sources.tile(&self.plan, &key) {
+                    Err(error) => ctx.notify(Came(copy, Err(FetchFailure::Fatal(error)))),
+                    Ok(source) => {
+                        let fetch = async move {
+                            let read = source.read(shape).await;
+                            let (tile, moved) =
+                                read.map_err(|error| FetchFailure::Fatal(error.to_string()))?;
+                            table.insert(copy, tile.freeze());
+                            Ok(moved)
+                        };
+                        self.then(ctx, fetch, move |result| Came(copy, result));
+                    }
                 }
-            },
-        }
-    }
-
-    /// The matrix that an input tile is part of, and the tile's first row and column.
-    fn source(&mut self, key: &BlockKey) -> Result<(MatrixSource, u64, u64), String> {
-        let Some((spec, row0, col0)) = self.plan.source_of(key) else {
-            return Err(format!("block {key} is no input"));
-        };
-        let matrix = match self.sources.get(&key.matrix) {
-            Some(matrix) => matrix.clone(),
-            None => {
-                let matrix = SourceSpec::open(spec).map_err(|error| error.to_string())?;
-                self.sources.insert(key.matrix, matrix.clone());
-                matrix
             }
-        };
-        Ok((matrix, row0, col0))
+        }
     }
 
     fn put(&mut self, ctx: &mut Context<Self>, copy: Copy) {

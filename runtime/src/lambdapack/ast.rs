@@ -141,6 +141,8 @@ pub(crate) enum Item {
         binders: Vec<Binder>,
         when: Option<Expr>,
         shape: Expr,
+        /// How the tiles of an input are made that nobody gives.
+        generator: Option<Expr>,
     },
     Alias {
         family: Name,

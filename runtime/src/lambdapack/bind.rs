@@ -9,8 +9,8 @@ use super::code::{Fault, Id};
 use super::error::{ProgramError, Span};
 use super::fold::Folder;
 use super::model::{
-    Access, AliasDecl, FamilyDecl, Flow, Model, Nest, OutputDecl, Pattern, ShapeTree, Step,
-    TaskDecl,
+    Access, AliasDecl, FamilyDecl, Flow, Generator, Model, Nest, OutputDecl, Pattern, ShapeTree,
+    Step, TaskDecl,
 };
 use super::queries::Build;
 use super::query::SLOTS_MAX;
@@ -77,10 +77,11 @@ pub(crate) fn bind(
         input_walk,
         queries,
         counts: Vec::new(),
+        input_counts: Vec::new(),
     };
     inner.counts = walk::count(&inner, &inner.body, inner.tasks.len())?;
     walk::count(&inner, &inner.output_walk, inner.outputs.len())?;
-    walk::count(&inner, &inner.input_walk, inner.families.len())?;
+    inner.input_counts = walk::count(&inner, &inner.input_walk, inner.families.len())?;
     let bound = Bound::new(inner);
     bound.check_results()?;
     Ok(bound)
@@ -148,7 +149,21 @@ fn family(folder: &mut Folder<'_>, decl: &FamilyDecl) -> FamilyDecl {
         input: decl.input.as_ref().map(|nest| fold_nest(folder, nest)),
         indices: decl.indices.clone(),
         shape: shape(folder, &decl.shape),
+        generator: decl.generator.map(|made| generator(folder, made)),
         aliases: decl.aliases.clone(),
+    }
+}
+
+fn generator(folder: &mut Folder<'_>, made: Generator) -> Generator {
+    match made {
+        Generator::Zeros => Generator::Zeros,
+        Generator::Eye { row, col } => Generator::Eye {
+            row: folder.fold(row, 0),
+            col: folder.fold(col, 0),
+        },
+        Generator::Iota { first } => Generator::Iota {
+            first: folder.fold(first, 0),
+        },
     }
 }
 

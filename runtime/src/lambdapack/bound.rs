@@ -13,7 +13,7 @@ use super::error::{ProgramError, TaskError};
 use super::model::{AliasDecl, FamilyDecl, Model, OutputDecl, TaskDecl};
 use super::queries::Queries;
 use super::query::{Env, Query, SLOTS_MAX};
-use super::task::{ResultTile, Slots, Task, Tile};
+use super::task::{Generated, ResultTile, Slots, Task, Tile};
 use super::walk::{Instr, Stop, Walker};
 
 /// An input family of a program.
@@ -25,6 +25,10 @@ pub struct InputFamily<'a> {
     pub name: &'a str,
     /// How many indices its tiles have.
     pub rank: usize,
+    /// How many tiles it has.
+    pub tiles: u64,
+    /// Whether the program says how its tiles are made, so that nobody gives them.
+    pub generated: bool,
 }
 
 pub(crate) struct Inner {
@@ -40,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) input_walk: Vec<Instr>,
     pub(crate) queries: Queries,
     pub(crate) counts: Vec<u64>,
+    /// Tiles of each input family.
+    pub(crate) input_counts: Vec<u64>,
 }
 
 impl Inner {
@@ -291,6 +297,16 @@ impl Bound {
         self.shape_of(tile)
     }
 
+    /// How an input tile is made that nobody gives; `None` for one that is given, and for a tile that
+    /// is no input.
+    ///
+    /// # Errors
+    ///
+    /// Where an expression of the generator has no value.
+    pub fn generator(&self, tile: Tile) -> Result<Option<Generated>, TaskError> {
+        self.generated(tile)
+    }
+
     /// The outputs' names.
     pub fn output_names(&self) -> &[String] {
         &self.inner.model.output_names
@@ -335,6 +351,8 @@ impl Bound {
             family: id as u16,
             name: &f.name,
             rank: f.indices.len(),
+            tiles: self.inner.input_counts[id],
+            generated: f.generator.is_some(),
         })
     }
 

@@ -41,4 +41,4 @@ mod tests;
 pub use bound::{Bound, InputFamily};
 pub use error::{Diagnosis, ProgramError, TaskError};
 pub use program::Program;
-pub use task::{ResultTile, Slots, Task, Tile};
+pub use task::{Generated, ResultTile, Slots, Task, Tile};

@@ -23,6 +23,28 @@ pub(crate) enum ShapeTree {
     If(Id, Box<ShapeTree>, Box<ShapeTree>),
 }
 
+impl ShapeTree {
+    /// The kinds that it chooses from.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        match self {
+            Self::Make { kind, .. } => vec![*kind],
+            Self::If(_, then, other) => {
+                let mut kinds = then.kinds();
+                kinds.extend(other.kinds());
+                kinds
+            }
+        }
+    }
+}
+
+/// How the tiles of an input are made; the expressions see the family's indices.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Generator {
+    Zeros,
+    Eye { row: Id, col: Id },
+    Iota { first: Id },
+}
+
 /// A declared set of tiles.
 #[derive(Debug)]
 pub(crate) struct FamilyDecl {
@@ -32,6 +54,8 @@ pub(crate) struct FamilyDecl {
     pub(crate) input: Option<Nest>,
     pub(crate) indices: Vec<String>,
     pub(crate) shape: ShapeTree,
+    /// For an input that nobody gives.
+    pub(crate) generator: Option<Generator>,
     /// Places in `Model::aliases`.
     pub(crate) aliases: Vec<usize>,
 }

@@ -6,8 +6,8 @@ use peerwren_transports::block::{Indices, RANK_MAX};
 use super::bound::Bound;
 use super::code::{Code, Fault};
 use super::error::{Diagnosis, Span, TaskError};
-use super::model::{Access, Nest, Pattern, ShapeTree, Step};
-use super::task::{Slots, Task, Tile};
+use super::model::{Access, Generator, Nest, Pattern, ShapeTree, Step};
+use super::task::{Generated, Slots, Task, Tile};
 use super::walk::WALK_SLOTS;
 
 /// Rows or columns of a tile: 2 ** 31 - 1, so that a product of two fits 64 bits.
@@ -238,6 +238,33 @@ impl Bound {
         self.shape_in(&decl.shape, &env).map_err(|wrong| {
             let at = format!(" in the shape of {}", self.describe_tile(tile));
             TaskError::Program(Box::new(self.diagnose(wrong, decl.span, &at)))
+        })
+    }
+
+    /// How `tile` is made, if its family has a generator.
+    pub(crate) fn generated(&self, tile: Tile) -> Result<Option<Generated>, TaskError> {
+        let decl = self.inner.families.get(usize::from(tile.family));
+        let Some((decl, made)) = decl.and_then(|decl| Some((decl, decl.generator?))) else {
+            return Ok(None);
+        };
+        let mut env = [0; RANK_MAX];
+        for (slot, value) in env.iter_mut().zip(tile.at.as_slice()) {
+            *slot = i64::from(*value);
+        }
+        let eval = |id| self.inner.code.eval(id, &env);
+        let made = match made {
+            Generator::Zeros => Ok(Generated::Zeros),
+            Generator::Eye { row, col } => eval(row).and_then(|row| {
+                Ok(Generated::Eye {
+                    row,
+                    col: eval(col)?,
+                })
+            }),
+            Generator::Iota { first } => eval(first).map(|first| Generated::Iota { first }),
+        };
+        made.map(Some).map_err(|fault| {
+            let at = format!(" in the generator of {}", self.describe_tile(tile));
+            TaskError::Program(Box::new(self.diagnose(fault.into(), decl.span, &at)))
         })
     }
 

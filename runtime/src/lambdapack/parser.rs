@@ -22,6 +22,7 @@ pub(crate) fn parse(
     let mut parser = Parser {
         sources,
         find,
+        within: vec![0],
         tokens,
         at: 0,
         depth: 0,
@@ -51,6 +52,8 @@ fn words_of(sources: &Sources, file: u16) -> Result<Vec<Token>, ProgramError> {
 pub(super) struct Parser<'a> {
     sources: &'a mut Sources,
     find: &'a dyn Fn(&str) -> Option<SourceFile>,
+    /// The files that are being read: each includes the next.
+    within: Vec<u16>,
     pub(super) tokens: Vec<Token>,
     pub(super) at: usize,
     depth: u32,
@@ -94,13 +97,27 @@ impl Parser<'_> {
         }
     }
 
-    /// Puts the items of another file in place of `include "file"`.
+    /// Puts the items of another file in place of `include "file"`. A file that is there already is
+    /// not put there again: two files may need the same definitions.
     fn include(&mut self, items: &mut Vec<Item>) -> Parsed<()> {
         self.advance();
         let span = self.peek().span;
         let wanted = self.text("the name of the file to include")?;
-        if self.sources.files.iter().any(|file| file.name == wanted) {
-            return Err(self.fault(span, format!("{wanted} is included twice")));
+        let files = &self.sources.files;
+        if let Some(known) = files.iter().position(|file| file.name == wanted) {
+            let first = self.within.iter().position(|at| usize::from(*at) == known);
+            let Some(first) = first else {
+                return Ok(());
+            };
+            let mut way: Vec<&str> = self.within[first..]
+                .iter()
+                .map(|at| files[usize::from(*at)].name.as_str())
+                .collect();
+            way.push(&wanted);
+            return Err(self.fault(
+                span,
+                format!("{wanted} includes itself: {}", way.join(" -> ")),
+            ));
         }
         if self.sources.files.len() >= FILES_MAX {
             return Err(self.fault(span, format!("more than {FILES_MAX} files")));
@@ -114,9 +131,12 @@ impl Parser<'_> {
             text: source.text,
         });
         let tokens = words_of(self.sources, file)?;
+        let mut within = self.within.clone();
+        within.push(file);
         let mut inner = Parser {
             sources: self.sources,
             find: self.find,
+            within,
             tokens,
             at: 0,
             depth: 0,
@@ -166,12 +186,19 @@ impl Parser<'_> {
             None
         };
         self.expect(":")?;
+        let shape = self.expr()?;
+        let generator = if self.take("=") {
+            Some(self.expr()?)
+        } else {
+            None
+        };
         Ok(Item::Family {
             input,
             name,
             binders,
             when,
-            shape: self.expr()?,
+            shape,
+            generator,
         })
     }
 

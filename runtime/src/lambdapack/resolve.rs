@@ -11,7 +11,8 @@ use super::code::{ARITY_MAX, Def, Memo};
 use super::error::{ProgramError, Sources, Span};
 use super::expr::{Scope, Vars};
 use super::model::{
-    Access, AliasDecl, FamilyDecl, Model, Nest, OutputDecl, Param, Pattern, ShapeTree, Step,
+    Access, AliasDecl, FamilyDecl, Generator, Model, Nest, OutputDecl, Param, Pattern, ShapeTree,
+    Step,
 };
 use super::statements;
 
@@ -118,6 +119,7 @@ impl Resolver {
             binders,
             when,
             shape,
+            generator,
         } = item
         else {
             return Ok(());
@@ -135,6 +137,14 @@ impl Resolver {
             nest.steps.push(Step::Guard { cond, want: true });
         }
         let shape = self.shape(shape, &vars)?;
+        let generator = match generator {
+            Some(made) if *input => Some(self.generator(made, &shape, &vars)?),
+            Some(made) => {
+                let text = format!("{} is no input: its tiles are made by tasks", name.text);
+                return Err(self.fault(made.span, text));
+            }
+            None => None,
+        };
         self.families
             .insert(name.text.clone(), self.model.families.len() as u16);
         self.model.families.push(FamilyDecl {
@@ -143,6 +153,7 @@ impl Resolver {
             input: input.then_some(nest),
             indices: vars.names().to_vec(),
             shape,
+            generator,
             aliases: Vec::new(),
         });
         self.limit(self.model.families.len(), name.span, "families")
@@ -215,6 +226,46 @@ impl Resolver {
             }
             _ => Err(self.no_shape(expr)),
         }
+    }
+
+    fn generator(&mut self, expr: &Expr, shape: &ShapeTree, vars: &Vars) -> Checked<Generator> {
+        let (name, args) = match &expr.kind {
+            ExprKind::Name(name) => (name.as_str(), &[] as &[Expr]),
+            ExprKind::Call(name, args) => (name.as_str(), args.as_slice()),
+            _ => ("", &[] as &[Expr]),
+        };
+        let mut ids = Vec::new();
+        for arg in args {
+            ids.push(self.expr(arg, vars)?);
+        }
+        let (made, kinds): (_, &[Kind]) = match (name, ids.as_slice()) {
+            ("zeros", []) => {
+                use Kind::{Full, Index, Lower, Tfac, Upper};
+                (Generator::Zeros, &[Full, Upper, Lower, Tfac, Index])
+            }
+            ("eye", [row, col]) => {
+                let (row, col) = (*row, *col);
+                let made = Generator::Eye { row, col };
+                (made, &[Kind::Full, Kind::Upper, Kind::Lower])
+            }
+            ("iota", [first]) => (Generator::Iota { first: *first }, &[Kind::Index]),
+            _ => {
+                let text = "expected a generator: zeros, eye(row, col) or iota(first)";
+                return Err(self.fault(expr.span, text));
+            }
+        };
+        for kind in shape.kinds() {
+            if !kinds.contains(&kind) {
+                let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+                let text = format!(
+                    "{name} makes tiles that are {}, not {}",
+                    kinds.join(", "),
+                    kind.name()
+                );
+                return Err(self.fault(expr.span, text));
+            }
+        }
+        Ok(made)
     }
 
     fn no_shape(&self, expr: &Expr) -> ProgramError {

@@ -377,6 +377,7 @@ fn phase(
         name: name.to_owned(),
         file: format!("{program}.lp"),
         source: source.to_owned(),
+        includes: Vec::new(),
         params,
         inputs,
         results,

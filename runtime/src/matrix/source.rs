@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use peerwren_kernels::tile::{Kind, Shape, TileMut};
 use peerwren_transports::block::BlockBuf;
 use peerwren_transports::store::Place;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -228,8 +229,51 @@ impl MatrixSource {
         Ok(())
     }
 
-    /// Reads the same block into a buffer of its own, and says what moved for it.
+    /// Reads the tile of this shape whose first entry is (`row0`, `col0`) into a buffer of its own, and
+    /// says what moved for it. Entries that its kind does not keep are read, but never looked at.
+    ///
+    /// # Errors
+    /// As [`MatrixSource::read_tile`], or an entry that is kept is NaN or infinite.
+    ///
+    /// # Panics
+    /// As [`MatrixSource::read_tile`], or the kind is no dense one.
     pub(crate) async fn tile(
+        &self,
+        row0: u64,
+        col0: u64,
+        shape: Shape,
+    ) -> Result<(BlockBuf, Moved), InputError> {
+        let (rows, cols) = (shape.rows as usize, shape.cols as usize);
+        let (dense, moved) = match (self, shape.kind) {
+            (Self::Zarr(matrix), Kind::Full) => return matrix.read(row0, col0, rows, cols).await,
+            (_, Kind::Full) => return self.part(row0, col0, rows, cols).await,
+            _ => self.part(row0, col0, rows, cols).await?,
+        };
+        for (k, &value) in dense.as_f64().iter().enumerate() {
+            let (row, col) = (k % rows, k / rows);
+            if !value.is_finite() && keeps(shape.kind, row, col) {
+                return Err(InputError::NotFinite {
+                    path: ShownPath::new(Path::new(&self.to_string())),
+                    row: row0 + row as u64,
+                    col: col0 + col as u64,
+                    value,
+                });
+            }
+        }
+        let mut packed = BlockBuf::with_len(shape.bytes());
+        TileMut::new(shape, packed.as_f64_mut()).pack(dense.as_f64(), rows);
+        Ok((packed, moved))
+    }
+
+    /// Reads a block as it is, NaN and infinity too, into a buffer of its own, and says what moved for
+    /// it.
+    ///
+    /// # Errors
+    /// The file changed or cannot be read.
+    ///
+    /// # Panics
+    /// The block lies outside the matrix.
+    pub(crate) async fn part(
         &self,
         row0: u64,
         col0: u64,
@@ -237,7 +281,7 @@ impl MatrixSource {
         cols: usize,
     ) -> Result<(BlockBuf, Moved), InputError> {
         if let Self::Zarr(matrix) = self {
-            return matrix.read(row0, col0, rows, cols).await;
+            return matrix.read_unchecked(row0, col0, rows, cols).await;
         }
         let source = self.clone();
         let read = move || {
@@ -345,6 +389,17 @@ impl SourceSpec {
                 Ok(MatrixSource::Npy(Arc::new(matrix)))
             }
         }
+    }
+}
+
+/// Whether a tile of this kind keeps entry (`row`, `col`).
+fn keeps(kind: Kind, row: usize, col: usize) -> bool {
+    match kind {
+        Kind::Full => true,
+        Kind::Upper => row <= col,
+        Kind::Lower => row >= col,
+        Kind::Unit => row > col,
+        Kind::Tfac | Kind::Index => panic!("a matrix has no {} tiles", kind.name()),
     }
 }
 

@@ -37,6 +37,8 @@ pub struct PhaseSpec {
     pub file: String,
     /// Its text.
     pub source: String,
+    /// The files that it includes and that are not shipped: name and text.
+    pub includes: Vec<(String, String)>,
     /// Its parameters.
     pub params: Vec<(String, i64)>,
     /// Where each input family comes from.

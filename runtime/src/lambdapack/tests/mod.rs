@@ -4,6 +4,7 @@ mod counts;
 mod errors;
 mod garbage;
 mod generated;
+mod inputs;
 mod numeric;
 mod oracle;
 mod shipped;

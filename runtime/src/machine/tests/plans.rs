@@ -87,6 +87,7 @@ for k in 0..K {
         name: "weave".to_owned(),
         file: "weave.lp".to_owned(),
         source: source.to_owned(),
+        includes: Vec::new(),
         params: [("K", rows), ("J", cols), ("nb", NB)]
             .map(|(name, value)| (name.to_owned(), int(value)))
             .to_vec(),

@@ -89,6 +89,21 @@ impl ZarrMatrix {
         self.read_from(array, (row0, col0), rows, cols).await
     }
 
+    /// The same for a caller that looks at some of the entries only and checks those.
+    ///
+    /// # Errors
+    /// As [`ZarrMatrix::read`], but for NaN and infinity.
+    pub(in crate::matrix) async fn read_unchecked(
+        &self,
+        row0: u64,
+        col0: u64,
+        rows: usize,
+        cols: usize,
+    ) -> Result<(BlockBuf, Moved), InputError> {
+        let array = self.array.get_or_try_init(|| self.open_again()).await?;
+        array.read_part((row0, col0), rows, cols).await
+    }
+
     /// The same for callers outside of any runtime; blocks.
     pub(in crate::matrix) fn read_waiting(
         &self,

@@ -78,7 +78,7 @@ async fn tile(
 ) -> Result<Moved, UploadError> {
     let rect = tiling.rect(at);
     let (tile, _) = source
-        .tile(rect.row0, rect.col0, rect.rows, rect.cols)
+        .part(rect.row0, rect.col0, rect.rows, rect.cols)
         .await?;
     let shape = Shape::full(rect.rows as u32, rect.cols as u32);
     let chunk = (at.i().into(), at.j().into());
