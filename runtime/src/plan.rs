@@ -16,7 +16,7 @@ use peerwren_kernels::tile::Shape;
 use peerwren_transports::block::{BlockKey, Digest, Indices};
 use peerwren_transports::store::Place;
 
-use crate::lambdapack::{Bound, Task, Tile};
+use crate::lambdapack::{Bound, Diagnosis, ProgramError, Task, TaskError, Tile};
 use crate::matrix::SourceSpec;
 use crate::matrix::zarr::Layout;
 use crate::options::ByteSize;
@@ -32,28 +32,18 @@ pub use self::spec::{InputFrom, PhaseSpec, PlanSpec, TaskId};
 pub enum PlanError {
     /// The program is wrong or does not fit its parameters.
     #[error("{0}")]
-    Program(String),
+    Program(Box<Diagnosis>),
     /// A kernel is not there.
-    #[error("{file}: no kernel `{kernel}`; there are: {known}")]
-    NoKernel {
-        /// The program.
-        file: String,
-        /// The kernel it names.
-        kernel: String,
-        /// Those that exist.
-        known: String,
-    },
+    #[error("{0}")]
+    NoKernel(Box<Diagnosis>),
     /// A kernel cannot take what the program gives it.
-    #[error("{file}: {kernel} at {at}: {error}")]
-    Signature {
-        /// The program.
+    #[error("{0}")]
+    Signature(Box<Diagnosis>),
+    /// The programs of a plan have more tile families than blocks can name.
+    #[error("{file}: the programs of this plan have more than 65,536 tile families")]
+    Families {
+        /// The program that is one too many.
         file: String,
-        /// The kernel.
-        kernel: String,
-        /// The task's indices.
-        at: String,
-        /// What was expected and what came.
-        error: String,
     },
     /// An input is not bound, or bound to nothing.
     #[error("{file}: input `{family}` {problem}")]
@@ -94,6 +84,36 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// What is wrong with a program's text, if that is to blame.
+    #[must_use]
+    pub fn diagnosis(&self) -> Option<&Diagnosis> {
+        match self {
+            Self::Program(d) | Self::NoKernel(d) | Self::Signature(d) => Some(d),
+            _ => None,
+        }
+    }
+
+    /// What a person should see: with the line and a caret where a program is to blame, and without the
+    /// word "error" before it.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        match self.diagnosis() {
+            Some(diagnosis) => {
+                let text = diagnosis.render();
+                text.strip_prefix("error: ").unwrap_or(&text).to_owned()
+            }
+            None => self.to_string(),
+        }
+    }
+}
+
+impl From<ProgramError> for PlanError {
+    fn from(error: ProgramError) -> Self {
+        Self::Program(Box::new(error.diagnosis().clone()))
+    }
+}
+
 /// What a task costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskFacts {
@@ -117,6 +137,7 @@ struct Phase {
     results: Vec<BlockKey>,
     tasks: u64,
     flops: u64,
+    is_shipped: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -142,6 +163,7 @@ pub struct Plan {
     largest: (u64, String),
     block_bytes_max: u64,
     made: u64,
+    warnings: Vec<Diagnosis>,
 }
 
 impl Plan {
@@ -152,10 +174,12 @@ impl Plan {
     pub fn new(spec: PlanSpec, kernels: KernelSet) -> Result<Arc<Self>, PlanError> {
         let mut plan = Self::empty(&spec, kernels);
         for phase in spec.phases {
-            plan.add_phase(phase)?;
+            let program = plan.add_phase(phase)?;
+            plan.check_program(&program)?;
             plan.survey()?;
             plan.place_results()?;
         }
+        plan.warn();
         Ok(Arc::new(plan))
     }
 
@@ -190,6 +214,7 @@ impl Plan {
             largest: (0, String::new()),
             block_bytes_max: 0,
             made: 0,
+            warnings: Vec::new(),
         }
     }
 
@@ -209,6 +234,13 @@ impl Plan {
             });
         }
         Ok(())
+    }
+
+    /// What is odd about the programs that are not shipped and does this run no harm: tiles that nobody
+    /// reads, where there are at most a few thousand tasks; else what is wrong at small parameters.
+    #[must_use]
+    pub fn warnings(&self) -> &[Diagnosis] {
+        &self.warnings
     }
 
     /// The run, part of every block's name.
@@ -586,6 +618,6 @@ fn resolve(bound: &Bound, family: &str, at: Indices) -> Option<Tile> {
     bound.resolve(bound.family(family)?, &at)
 }
 
-fn program_error(error: impl std::fmt::Display) -> PlanError {
-    PlanError::Program(error.to_string())
+fn task_error(bound: &Bound) -> impl Fn(TaskError) -> PlanError + '_ {
+    move |error| PlanError::Program(Box::new(bound.diagnosis_of(error)))
 }

@@ -78,7 +78,7 @@ pub enum RunError {
 
 impl From<PlanError> for RunError {
     fn from(error: PlanError) -> Self {
-        Self::Usage(error.to_string())
+        Self::Usage(error.explain())
     }
 }
 

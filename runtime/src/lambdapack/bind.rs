@@ -266,6 +266,7 @@ fn task(folder: &mut Folder<'_>, decl: &TaskDecl) -> TaskDecl {
         home: decl.home.map(|id| folder.fold(id, 0)),
         prio: decl.prio.map(|id| folder.fold(id, 0)),
         span: decl.span,
+        kernel_span: decl.kernel_span,
     }
 }
 

@@ -9,7 +9,7 @@ use super::program::Program;
 use super::task::{Slots, Task, Tile};
 
 /// Tasks of a small model: 7 x 7 tiles make a few hundred.
-const TASKS_MAX: u64 = 4_000;
+pub(crate) const TASKS_MAX: u64 = 4_000;
 /// Small models tried.
 const MODELS_MAX: usize = 24;
 /// Draws of parameters until enough models are found.
@@ -26,6 +26,18 @@ impl Program {
     ///
     /// The first fault found.
     pub fn check_small_models(&self) -> Result<usize, ProgramError> {
+        self.check_models(None)
+    }
+
+    /// The same for models that differ from `given` in the parameters without a default alone.
+    pub(crate) fn check_models_like(
+        &self,
+        given: &BTreeMap<String, i64>,
+    ) -> Result<usize, ProgramError> {
+        self.check_models(Some(given))
+    }
+
+    fn check_models(&self, like: Option<&BTreeMap<String, i64>>) -> Result<usize, ProgramError> {
         // A fixed sequence: the same program gets the same answer.
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         let mut draw = |values: &[i64]| {
@@ -40,6 +52,8 @@ impl Program {
             for (name, has_default) in self.params() {
                 if !has_default {
                     params.insert(name.to_owned(), draw(&SIZES));
+                } else if let Some(given) = like {
+                    params.extend(given.get(name).map(|value| (name.to_owned(), *value)));
                 } else if at % 4 != 0 {
                     // Every fourth model has the defaults.
                     if draw(&[0, 1]) == 1 {
@@ -61,6 +75,14 @@ impl Program {
     }
 }
 
+/// How the headline of tasks that wait for each other begins.
+const CIRCLE: &str = "tasks wait for each other";
+
+/// Whether a check found tasks that wait for each other, which would never end.
+pub(crate) fn is_circle(error: &ProgramError) -> bool {
+    error.diagnosis().headline().starts_with(CIRCLE)
+}
+
 impl Bound {
     /// Unrolls the program and checks it: one writer of each tile, no read of a tile that nobody
     /// writes, no write of an alias, no circle of tasks, shapes and hints that have values, outputs
@@ -79,6 +101,114 @@ impl Bound {
         model.solver()
     }
 
+    /// Checks one task of a program that is not unrolled: each tile it writes is written by nobody
+    /// else, and under its own name; each tile it reads is an input or written by a task.
+    pub(crate) fn check_task(
+        &self,
+        task: Task,
+        ins: &Slots,
+        outs: &Slots,
+    ) -> Result<(), ProgramError> {
+        for (place, tile) in outs.iter().enumerate() {
+            let Some(tile) = *tile else { continue };
+            self.check_name(task, place, tile)?;
+            let other = self.writer(tile).filter(|writer| *writer != task);
+            if other.is_some() || outs[..place].contains(&Some(tile)) {
+                return Err(self.written_twice(other.unwrap_or(task), task, place, tile));
+            }
+        }
+        for (place, tile) in ins.iter().enumerate() {
+            let Some(tile) = *tile else { continue };
+            let is_input = self.inner.families[usize::from(tile.family)]
+                .input
+                .is_some();
+            if !is_input && self.writer(tile).is_none() {
+                return Err(text(self.unwritten(task, place, tile), self));
+            }
+        }
+        Ok(())
+    }
+
+    /// What tasks make and nobody needs: a warning for each output of a statement none of whose tiles is
+    /// read or asked for, with the family. Looks at every task.
+    pub(crate) fn dead_blocks(&self) -> Vec<(u16, Diagnosis)> {
+        let mut example: BTreeMap<(u16, usize), Option<Tile>> = BTreeMap::new();
+        let mut readers = Vec::new();
+        for task in self.tasks() {
+            for (place, tile) in self
+                .outputs(task)
+                .iter()
+                .flat_map(|outs| outs.iter().enumerate())
+            {
+                let Some(tile) = *tile else { continue };
+                let dead = example.entry((task.stmt, place)).or_insert(Some(tile));
+                if dead.is_some() {
+                    readers.clear();
+                    self.readers(tile, &mut readers);
+                    if !readers.is_empty() || self.is_result(tile, |_| true) {
+                        *dead = None;
+                    }
+                }
+            }
+        }
+        let dead = example
+            .into_iter()
+            .filter_map(|(place, tile)| Some((place, tile?)));
+        dead.map(|((stmt, place), tile)| {
+            let decl = &self.inner.tasks[usize::from(stmt)];
+            let span = decl.outs[place].span;
+            let text = format!(
+                "{} makes {} and nobody reads it",
+                decl.kernel,
+                self.describe_tile(tile)
+            );
+            let diagnosis = self.inner.model.sources.diagnose(span, text);
+            let help = "name it in an `output` if it is wanted, or leave the task out";
+            (tile.family, diagnosis.help(help))
+        })
+        .collect()
+    }
+
+    /// `error` with its place, or with the program's first line where it has none.
+    pub(crate) fn diagnosis_of(&self, error: TaskError) -> Diagnosis {
+        match error {
+            TaskError::Program(diagnosis) => *diagnosis,
+            error @ TaskError::NoSuchTask { .. } => {
+                let sources = &self.inner.model.sources;
+                sources.diagnose(Span::default(), error.to_string())
+            }
+        }
+    }
+
+    /// `text` about a task, at its kernel's name.
+    pub(crate) fn fault_at(&self, stmt: u16, text: String) -> Diagnosis {
+        let span = self.inner.tasks[usize::from(stmt)].kernel_span;
+        self.inner.model.sources.diagnose(span, text)
+    }
+
+    /// Refuses a tile that is written under the name of an alias.
+    fn check_name(&self, task: Task, place: usize, tile: Tile) -> Result<(), ProgramError> {
+        let access = &self.inner.tasks[usize::from(task.stmt)].outs[place];
+        if access.family == tile.family {
+            return Ok(());
+        }
+        let names = (self.describe(task), self.describe_tile(tile));
+        let text = format!("{} writes {} under the name of an alias", names.0, names.1);
+        Err(self.text(access.span, text))
+    }
+
+    fn written_twice(&self, earlier: Task, task: Task, place: usize, tile: Tile) -> ProgramError {
+        let span = self.inner.tasks[usize::from(task.stmt)].outs[place].span;
+        let tile = self.describe_tile(tile);
+        let text = if earlier == task {
+            format!("{tile} is written twice by {}", self.describe(task))
+        } else {
+            let by = (self.describe(earlier), self.describe(task));
+            format!("{tile} is written twice: by {} and {}", by.0, by.1)
+        };
+        self.text(span, text)
+    }
+
     fn text(&self, span: Span, text: String) -> ProgramError {
         let diagnosis = self.inner.model.sources.diagnose(span, text);
         let values: Vec<String> = self
@@ -93,10 +223,7 @@ impl Bound {
 }
 
 fn text(error: TaskError, bound: &Bound) -> ProgramError {
-    match error {
-        TaskError::Program(diagnosis) => ProgramError::Text(diagnosis),
-        error @ TaskError::NoSuchTask { .. } => bound.text(Span::default(), error.to_string()),
-    }
+    ProgramError::Text(Box::new(bound.diagnosis_of(error)))
 }
 
 struct Unrolled<'a> {
@@ -133,25 +260,9 @@ impl<'a> Unrolled<'a> {
     }
 
     fn write(&mut self, task: Task, place: usize, tile: Tile) -> Result<(), ProgramError> {
-        let bound = self.bound;
-        let access = &bound.inner.tasks[usize::from(task.stmt)].outs[place];
-        if access.family != tile.family {
-            let text = format!(
-                "{} writes {} under the name of an alias",
-                bound.describe(task),
-                bound.describe_tile(tile)
-            );
-            return Err(bound.text(access.span, text));
-        }
+        self.bound.check_name(task, place, tile)?;
         if let Some(earlier) = self.writers.insert(tile, task) {
-            let tile = bound.describe_tile(tile);
-            let text = if earlier == task {
-                format!("{tile} is written twice by {}", bound.describe(task))
-            } else {
-                let by = (bound.describe(earlier), bound.describe(task));
-                format!("{tile} is written twice: by {} and {}", by.0, by.1)
-            };
-            return Err(bound.text(access.span, text));
+            return Err(self.bound.written_twice(earlier, task, place, tile));
         }
         self.shape(tile)
     }
@@ -286,10 +397,9 @@ impl<'a> Unrolled<'a> {
                     names[0].clone()
                 });
                 let span = self.bound.inner.tasks[usize::from(earlier.stmt)].span;
-                return Err(self.bound.text(
-                    span,
-                    format!("tasks wait for each other: {}", names.join(" -> ")),
-                ));
+                return Err(self
+                    .bound
+                    .text(span, format!("{CIRCLE}: {}", names.join(" -> "))));
             }
             path.push(*earlier);
         }

@@ -1,7 +1,7 @@
 //! Resolves expressions: which variable, parameter or definition a name is. Bounds how deep and
 //! how long an evaluation can be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ast::{BinaryOp, Expr, ExprKind, Name, UnaryOp};
 use super::code::{Code, Id, Node};
@@ -53,6 +53,10 @@ pub(crate) struct Scope {
     params: BTreeMap<String, u16>,
     defs: BTreeMap<String, (u16, u8)>,
     def_sizes: Vec<Size>,
+    /// The definition whose body is being read.
+    pub(crate) defining: Option<String>,
+    /// Every name that is defined somewhere.
+    pub(crate) later: BTreeSet<String>,
     /// One for each node of the code.
     sizes: Vec<Size>,
 }
@@ -212,6 +216,9 @@ impl Scope {
                 let text = format!("`{name}` takes {arity} arguments, none given");
                 Err(fault(&model.sources, span, text))
             }
+            None if self.later.contains(name) => {
+                Err(self.no_definition(&model.sources, name, span))
+            }
             None => Err(self.unknown(&model.sources, name, span, vars)),
         }
     }
@@ -258,6 +265,16 @@ impl Scope {
     }
 
     fn no_definition(&self, sources: &Sources, name: &str, span: Span) -> ProgramError {
+        let help = "definitions cannot recurse: use a loop, or a built-in (clog2, flog2, clog, tz)";
+        if self.defining.as_deref() == Some(name) {
+            let text = format!("`{name}` calls itself");
+            return ProgramError::Text(Box::new(sources.diagnose(span, text).help(help)));
+        }
+        if self.later.contains(name) {
+            let text =
+                format!("`{name}` is defined below this; a definition calls earlier ones only");
+            return ProgramError::Text(Box::new(sources.diagnose(span, text).help(help)));
+        }
         let known: Vec<&str> = self.defs.keys().map(String::as_str).collect();
         let text =
             format!("no definition `{name}` above this; a definition calls earlier ones only");

@@ -8,8 +8,9 @@
 //! ```text
 //! lexer, parser, parse_expr -> ast -> resolve, expr, statements -> model        Program
 //! model + parameters -> bind (fold, queries, planner) -> bound      Bound
-//! code, interval, query, walk, operands                             what Bound answers with
+//! code, interval, linear, query, walk, operands                             what Bound answers with
 //! check                                                             small models, unrolled
+//! dot                                                               small programs, drawn
 //! ```
 
 mod ast;
@@ -17,11 +18,14 @@ mod bind;
 mod bound;
 mod check;
 mod code;
+mod dot;
 mod error;
 mod expr;
 mod fold;
+pub mod guide;
 mod interval;
 mod lexer;
+mod linear;
 mod model;
 mod operands;
 mod parse_expr;
@@ -37,6 +41,8 @@ mod walk;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use check::{TASKS_MAX as CHECKED_TASKS_MAX, is_circle};
 
 pub use bound::{Bound, InputFamily};
 pub use error::{Diagnosis, ProgramError, TaskError};

@@ -139,7 +139,9 @@ pub(crate) struct TaskDecl {
     pub(crate) ins: Vec<Access>,
     pub(crate) home: Option<Id>,
     pub(crate) prio: Option<Id>,
+    /// From the first output to the kernel.
     pub(crate) span: Span,
+    pub(crate) kernel_span: Span,
 }
 
 /// One reference of an output's view, with the condition under which it is chosen.

@@ -3,6 +3,7 @@
 use super::ast::{BinaryOp, UnaryOp};
 use super::code::{Code, Id, Node};
 use super::interval::bounds;
+use super::linear::{self, Linear};
 use super::query::{Cut, Op, Rel, SLOTS_MAX, Test};
 
 /// A variable that a loop runs over.
@@ -40,6 +41,7 @@ pub(crate) struct Planner<'a> {
 enum Choice {
     Assign(u8, Id, Option<usize>),
     Solve(u8, Cut),
+    Combine(u8, Linear),
     Branch { slot: u8, ranged: bool },
 }
 
@@ -172,6 +174,10 @@ impl<'a> Planner<'a> {
                     self.ops.push(Op::Solve { slot, cut });
                     self.unknown &= !(1 << slot);
                 }
+                Choice::Combine(slot, linear) => {
+                    self.ops.push(Op::Combine { slot, linear });
+                    self.unknown &= !(1 << slot);
+                }
                 Choice::Branch { slot, ranged } => self.branch(slot, ranged),
             }
         }
@@ -200,6 +206,21 @@ impl<'a> Planner<'a> {
         if let Some(choice) = self.assignment() {
             return choice;
         }
+        let equations = self.equations();
+        if let Some((slot, cut, 1)) = equations.first() {
+            return Choice::Solve(*slot, *cut);
+        }
+        let left = self.conditions.iter().filter_map(|c| match c.test {
+            Test::Compare {
+                left,
+                rel: Rel::Eq,
+                right,
+            } if !c.done => Some((left, right)),
+            _ => None,
+        });
+        if let Some((slot, linear)) = linear::eliminate(self.code, left, self.unknown) {
+            return Choice::Combine(slot, linear);
+        }
         // Coupled variables first: trying one of them decides another.
         let mut best: Option<((bool, i64), Choice)> = None;
         let mut offer = |slot: u8, size: i64, choice: Choice| {
@@ -215,10 +236,7 @@ impl<'a> Planner<'a> {
                 best = Some((rank, choice));
             }
         };
-        for (slot, cut, values) in self.equations() {
-            if values == 1 {
-                return Choice::Solve(slot, cut);
-            }
+        for (slot, _, values) in equations {
             offer(
                 slot,
                 values,

@@ -66,6 +66,11 @@ impl Program {
         })
     }
 
+    /// The names of the shipped programs, and of what they include, without `.lp`.
+    pub fn shipped_names() -> impl Iterator<Item = &'static str> {
+        SHIPPED.iter().map(|(file, _)| file.trim_end_matches(".lp"))
+    }
+
     /// The text of a shipped program, by its name without `.lp`.
     pub fn shipped(name: &str) -> Option<&'static str> {
         let file = format!("{name}.lp");
@@ -73,6 +78,11 @@ impl Program {
             .iter()
             .find(|(shipped, _)| *shipped == file)
             .map(|(_, text)| *text)
+    }
+
+    /// Whether every file of it is one that is shipped, so that tests have checked it.
+    pub(crate) fn is_shipped(&self) -> bool {
+        self.files().all(|file| SHIPPED.contains(&file))
     }
 
     /// The name in the program's first line.

@@ -4,9 +4,16 @@
 
 use super::code::{Code, Id};
 use super::interval::{Set, narrow};
+use super::linear::Linear;
 
 /// Variables of a statement, of the aliases on the way, and coordinates of the tile.
 pub(crate) const SLOTS_MAX: usize = 64;
+
+#[cfg(test)]
+thread_local! {
+    /// Values that branches have tried on this thread.
+    pub(crate) static TRIED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
 
 /// The values of all variables of a query.
 pub(crate) type Env = [i64; SLOTS_MAX];
@@ -110,6 +117,11 @@ pub(crate) enum Op {
         slot: u8,
         cut: Cut,
     },
+    /// The variable is what several equations give together.
+    Combine {
+        slot: u8,
+        linear: Linear,
+    },
     Check(Test),
     /// The variable is one of `lo..hi` by `step`, within `around` and all cuts.
     Branch {
@@ -156,6 +168,10 @@ fn run(code: &Code, ops: &[Op], env: &mut Env, found: &mut dyn FnMut(&Env) -> bo
                     None => return false,
                 }
             }
+            Op::Combine { slot, linear } => match linear.solve(code, env) {
+                Ok(Some(value)) => env[usize::from(*slot)] = value,
+                _ => return false,
+            },
             Op::Check(test) => {
                 if !holds(code, test, env) {
                     return false;
@@ -172,6 +188,8 @@ fn run(code: &Code, ops: &[Op], env: &mut Env, found: &mut dyn FnMut(&Env) -> bo
                 };
                 let mut value = set.first();
                 while value <= set.hi {
+                    #[cfg(test)]
+                    TRIED.with(|tried| tried.set(tried.get() + 1));
                     env[usize::from(*slot)] = value;
                     if run(code, &ops[at + 1..], env, found) {
                         return true;

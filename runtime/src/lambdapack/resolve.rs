@@ -42,6 +42,11 @@ pub(crate) fn resolve(sources: Sources, file: &File) -> Checked<Model> {
         scope: Scope::default(),
         families: BTreeMap::new(),
     };
+    for item in &file.items {
+        if let Item::Def { name, .. } = item {
+            resolver.scope.later.insert(name.text.clone());
+        }
+    }
     // Definitions may be used by any declaration, families by any statement: hence the order.
     for item in &file.items {
         resolver.names(item)?;
@@ -92,7 +97,9 @@ impl Resolver {
                 if args.len() > ARITY_MAX {
                     return Err(self.fault(name.span, format!("more than {ARITY_MAX} arguments")));
                 }
+                self.scope.defining = Some(name.text.clone());
                 let body = self.expr(body, &vars)?;
+                self.scope.defining = None;
                 let arity = args.len() as u8;
                 self.scope
                     .declare_def(&self.model.sources, name, arity, body)?;

@@ -179,6 +179,7 @@ impl Walk<'_> {
             home,
             prio,
             span,
+            kernel_span: task.kernel.span,
         });
         self.resolver
             .limit(self.resolver.model.tasks.len(), span, "statements")?;

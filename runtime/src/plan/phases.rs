@@ -7,9 +7,12 @@ use peerwren_kernels::tile::{Kind, Shape};
 use peerwren_transports::block::Indices;
 
 use super::{Family, InputFrom, Phase, PhaseSpec, Plan, PlanError};
-use super::{output_number, program_error};
+use super::{output_number, task_error};
 use crate::lambdapack::{Generated, InputFamily, Program, Tile};
 use crate::matrix::SourceSpec;
+
+/// Families of one program: the language allows so many.
+const FAMILIES_MAX: u16 = 1_000;
 
 /// Where an input tile comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,19 +42,22 @@ pub(super) fn first_entry(at: Indices, nb: u32) -> Option<(u64, u64)> {
 }
 
 impl Plan {
-    pub(super) fn add_phase(&mut self, spec: PhaseSpec) -> Result<(), PlanError> {
+    pub(super) fn add_phase(&mut self, spec: PhaseSpec) -> Result<Program, PlanError> {
         let number = self.phases.len();
         let includes: Vec<(&str, &str)> = spec
             .includes
             .iter()
             .map(|(name, text)| (name.as_str(), text.as_str()))
             .collect();
-        let program =
-            Program::parse_with(&spec.file, &spec.source, &includes).map_err(program_error)?;
+        let program = Program::parse_with(&spec.file, &spec.source, &includes)?;
         let params: BTreeMap<String, i64> = spec.params.iter().cloned().collect();
-        let bound = program.bind(&params).map_err(program_error)?;
+        let bound = program.bind(&params)?;
         let base = u16::try_from(self.families.len())
-            .map_err(|_| PlanError::Program(format!("{}: too many tile families", spec.file)))?;
+            .ok()
+            .filter(|base| base.checked_add(FAMILIES_MAX).is_some())
+            .ok_or_else(|| PlanError::Families {
+                file: spec.file.clone(),
+            })?;
         check_names(&spec, bound.input_families())?;
         for (name, ..) in program.families() {
             let declared = bound.input_families().find(|input| input.name == name);
@@ -91,11 +97,12 @@ impl Plan {
             results: Vec::new(),
             tasks: 0,
             flops: 0,
+            is_shipped: program.is_shipped(),
             spec,
         });
         self.check_inputs(number)?;
         self.collect_results(number);
-        Ok(())
+        Ok(program)
     }
 
     /// Remembers which tiles an output shows, in both directions.
@@ -134,13 +141,16 @@ impl Plan {
                     return Err(failed(problem));
                 }
                 Family::Source(matrix, nb) => {
-                    let shape = phase.bound.shape(tile).map_err(program_error)?;
+                    let shape = phase.bound.shape(tile).map_err(task_error(&phase.bound))?;
                     let what = phase.bound.describe_tile(tile);
                     fits(matrix, *nb, tile.at, shape)
                         .map_err(|problem| failed(format!("cannot give {what}: {problem}")))?;
                 }
                 Family::Generated => {
-                    phase.bound.generator(tile).map_err(program_error)?;
+                    phase
+                        .bound
+                        .generator(tile)
+                        .map_err(task_error(&phase.bound))?;
                 }
                 Family::Link { .. } | Family::Made => {}
             }

@@ -6,7 +6,7 @@ use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::{BlockKey, Indices};
 
 use super::{InputFrom, Kept, PhaseSpec, Plan, PlanError, PlanSpec, Source};
-use crate::lambdapack::Generated;
+use crate::lambdapack::{Generated, Program};
 use crate::matrix::SourceSpec;
 
 const SOURCE: &str = "program user
@@ -141,4 +141,131 @@ fn what_cannot_be_an_input_is_refused_with_a_sentence() {
         let refused = plan(&source, params, inputs).expect_err(expected);
         assert_eq!(refused, expected);
     }
+}
+
+/// What the user of a program with one changed line sees.
+fn explained(from: &str, to: &str) -> String {
+    assert!(SOURCE.contains(from), "{from}");
+    let source = SOURCE.replacen(from, to, 1);
+    let params = [("m", 3), ("nb", 2)];
+    let refused = Plan::new(spec(&source, &params, &[("A", 3)]), KernelSet::standard());
+    refused.expect_err("a wrong program").explain()
+}
+
+#[test]
+fn wrong_programs_are_refused_at_the_parameters_of_the_run_with_a_caret() {
+    let text = explained("= identity(E[0])", "= identty(E[0])");
+    let expected = "no kernel `identty`
+ --> user.lp:9:11
+  |
+9 | Y[0, 0] = identty(E[0])
+  |           ^^^^^^^
+  = help: there are: ";
+    assert!(text.starts_with(expected), "{text}");
+
+    let text = explained("= identity(E[0])", "= identity(A[0])");
+    assert!(
+        text.contains("at identity()\n --> user.lp:9:11\n"),
+        "{text}"
+    );
+    assert!(text.contains("identity"), "{text}");
+
+    let text = explained("= identity(E[0])", "= identity(Y[0, 1])");
+    let expected = "Y[0, 1] is never written, but identity() reads it
+ --> user.lp:9:20
+  |
+9 | Y[0, 0] = identity(Y[0, 1])
+  |                    ^^^^^^^";
+    assert_eq!(text, expected);
+
+    let text = explained(
+        "Y[0, 0] = identity(E[0])",
+        "for k in 0..m { Y[k // 2, 0] = identity(E[0]) }",
+    );
+    let expected = "Y[0, 0] is written twice: by identity(k=0) and identity(k=1)
+ --> user.lp:9:17
+  |
+9 | for k in 0..m { Y[k // 2, 0] = identity(E[0]) }
+  |                 ^^^^^^^^^^^^
+  = help: seen with extra=0, m=3, nb=2";
+    assert_eq!(text, expected);
+}
+
+/// What a worker is sent of a program: never its tasks, so that it is as long for any matrix.
+#[test]
+fn a_program_travels_in_less_than_8_kb_at_any_size() {
+    for name in Program::shipped_names() {
+        let text = Program::shipped(name).expect("shipped");
+        if !text.starts_with("program ") {
+            continue;
+        }
+        let length = |value: i64| {
+            let program = Program::parse(name, text).expect("a sound program");
+            let params: Vec<(&str, i64)> =
+                program.params().map(|(name, _)| (name, value)).collect();
+            let mut spec = spec(text, &params, &[]);
+            spec.phases[0].includes.clear();
+            crate::control::encode(&spec).len()
+        };
+        assert_eq!(length(1), length(1 << 40), "{name}");
+        assert!(length(1) < 8_000, "{name}: {} bytes", length(1));
+    }
+}
+
+/// Programs too large to be unrolled are checked on small models and, task by task, as they are.
+#[test]
+fn large_programs_are_checked_too() {
+    const LARGE: &str = "program large
+param n, nb = 1
+tile X[i, j] : full(nb, nb)
+input A[i in 0..1] : full(nb, nb) = zeros
+output X[i in 0..1] = X[0, 0]
+for i in 0..n { for j in 0..n { X[i, j] = identity(A[0]) } }
+";
+    let large = |source: &str| {
+        let mut spec = spec(source, &[("n", 100)], &[]);
+        spec.phases[0].results.clear();
+        Plan::new(spec, KernelSet::standard())
+    };
+    let plan = large(LARGE).expect("a sound plan");
+    assert_eq!(plan.task_count(0), 10_000);
+    assert!(plan.warnings().is_empty(), "{:?}", plan.warnings());
+    // Wrong where n is small alone: a warning.
+    let source = LARGE.replacen("0..1] = X[0, 0]", "0..1] = X[3, 3]", 1);
+    let plan = large(&source).expect("sound at the parameters of the run");
+    let warnings: Vec<_> = plan.warnings().iter().map(|w| w.headline()).collect();
+    assert_eq!(warnings, ["X[3, 3] is never written, but X asks for it"]);
+    // Tasks that wait for each other would never end.
+    let source = LARGE.replacen("identity(A[0])", "gram_step(A[0], X[j, i])", 1);
+    let text = large(&source).expect_err("a circle").explain();
+    assert!(
+        text.starts_with("tasks wait for each other: gram_step(i="),
+        "{text}"
+    );
+    for (to, expected) in [
+        ("X[i, j % 8]", "is written twice: by identity(i="),
+        // Seen only where n is large: small models have at most 13 x 13 tasks.
+        ("X[i, j % 90]", "is written twice: by identity(i="),
+    ] {
+        let text = large(&LARGE.replacen("X[i, j] =", &format!("{to} ="), 1))
+            .expect_err("two writers")
+            .explain();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn tiles_that_nobody_reads_are_told_of_and_do_no_harm() {
+    let source = SOURCE.replacen(
+        "Y[0, 0] = identity(E[0])",
+        "Y[0, 0] = identity(E[0])\nfor j in 1..3 { Y[0, j] = identity(Y[0, j - 1]) }
+Y[1, 0] = identity(Y[0, 0])",
+        1,
+    );
+    let plan = plan(&source, &[("m", 3), ("nb", 2)], &[("A", 3)]).expect("a sound plan");
+    let warnings: Vec<String> = plan.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["identity makes Y[1, 0] and nobody reads it (user.lp:11:1)"]
+    );
 }

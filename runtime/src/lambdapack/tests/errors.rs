@@ -144,6 +144,21 @@ fn names_arity_and_ranks_are_checked_when_read() {
             "no file `x.lp` to include",
         ),
         ("def nt = cdiv(n, nb)", "def min = 1", "`min` is built in"),
+        (
+            "def nt = cdiv(n, nb)",
+            "def nt = if n == 0 then 0 else nt",
+            "`nt` calls itself",
+        ),
+        (
+            "def nt = cdiv(n, nb)",
+            "def nt = cdiv(sz(n), nb)",
+            "`sz` is defined below this; a definition calls earlier ones only",
+        ),
+        (
+            "def nt = cdiv(n, nb)",
+            "def nt = sz",
+            "`sz` is defined below this; a definition calls earlier ones only",
+        ),
     ] {
         let found = headline(from, to);
         if to.contains("1.5") {

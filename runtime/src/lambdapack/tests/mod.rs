@@ -1,6 +1,8 @@
 //! Tests of LAmbdaPACK. The oracle is the program unrolled.
 
 mod counts;
+mod coupled;
+mod docs;
 mod errors;
 mod garbage;
 mod generated;
