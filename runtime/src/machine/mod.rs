@@ -14,6 +14,7 @@ pub mod policy;
 pub mod profile;
 pub mod rendezvous;
 pub mod scheduler;
+pub mod taskset;
 pub mod worker;
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ use super::directory::Directory;
 use super::fleet::{Fleet, Rank};
 use super::lease::{Lease, Leases};
 use super::profile::Profile;
+use super::taskset::TaskSet;
 use super::{LeaseId, Timestamp, WorkerId};
 use crate::control::{FromWorker, Made, Tally, ToWorker};
 use crate::manifest::Manifest;
@@ -168,7 +169,7 @@ pub struct Scheduler {
     fleet: Fleet,
     directory: Directory,
     leases: Leases,
-    done: BTreeSet<TaskId>,
+    done: TaskSet,
     /// Tasks that were done and must be done again, since their blocks were lost.
     reopened: BTreeSet<TaskId>,
     ready: BTreeMap<TaskId, Ready>,
@@ -227,7 +228,7 @@ impl Scheduler {
             stage: Stage::Idle,
             bits: None,
             leases: Leases::default(),
-            done: BTreeSet::new(),
+            done: TaskSet::default(),
             reopened: BTreeSet::new(),
             ready: BTreeMap::new(),
             homeless: BTreeSet::new(),

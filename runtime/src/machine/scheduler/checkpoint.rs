@@ -147,7 +147,7 @@ impl Scheduler {
     /// When a checkpoint is wanted, if one is: where nothing was finished since the last one, none is.
     pub(super) fn checkpoint_due(&self) -> Option<Timestamp> {
         self.settings.checkpoint?;
-        let has_news = self.done.len() as u64 != self.checkpoints.tasks;
+        let has_news = self.done.len() != self.checkpoints.tasks;
         let is_running = matches!(self.stage, Stage::Running { .. });
         self.checkpoints.due().filter(|_| has_news && is_running)
     }
@@ -209,7 +209,7 @@ impl Scheduler {
                 self.checkpoints.number + 1,
                 bits,
                 counted,
-                self.done.iter().copied(),
+                self.done.iter(),
                 blocks.iter().map(|(key, digest)| (*key, *digest)),
             ),
             blocks: blocks.into_keys().collect(),
