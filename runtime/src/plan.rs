@@ -435,7 +435,7 @@ impl Plan {
     #[must_use]
     pub fn is_input(&self, key: &BlockKey) -> bool {
         match &self.families[usize::from(key.matrix)] {
-            Family::Source(source, _) => !matches!(source, SourceSpec::Eye { .. }),
+            Family::Source(source, _) => !source.is_constant(),
             _ => false,
         }
     }

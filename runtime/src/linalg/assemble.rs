@@ -8,7 +8,7 @@ use peerwren_transports::block::BlockKey;
 
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::PhaseFigures;
-use crate::matrix::NpyWriter;
+use crate::matrix::{NpyForm, NpyWriter};
 use crate::plan::Plan;
 use crate::prices::{Prices, Usage, Work};
 use crate::report::{ByteCounts, PhaseStats, ProfileSeries, RequestCounts, WayCounts, WorkerStats};
@@ -32,8 +32,8 @@ pub(super) async fn write_npy(
     wanted: &Wanted,
 ) -> Result<NpyWriter, RunError> {
     let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
-    let writer =
-        NpyWriter::create(&wanted.path, wanted.rows, wanted.cols).map_err(|e| failed(&e))?;
+    let form = NpyForm::matrix(wanted.rows, wanted.cols);
+    let writer = NpyWriter::create(&wanted.path, form).map_err(|e| failed(&e))?;
     let mut dense = Vec::new();
     for (at, key) in results.plan.output(wanted.phase, wanted.output) {
         let shape = results.plan.shape(&key);

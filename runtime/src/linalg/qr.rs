@@ -229,7 +229,7 @@ pub fn plan_qr(request: &QrRequest) -> Result<PlanSpec, RunError> {
         keep(&request.r, "R", k, n)?,
     )];
     if form_q {
-        let mut inputs = vec![("B".to_owned(), matrix(SourceSpec::Eye { m, n: k }))];
+        let mut inputs = vec![("B".to_owned(), matrix(SourceSpec::eye(m, k)))];
         let factors: &[&str] = if numpywren {
             &["V", "T"]
         } else {

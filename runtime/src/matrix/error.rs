@@ -36,7 +36,7 @@ impl std::fmt::Display for ShownPath {
 
 /// The inputs that this version reads.
 pub(super) const INPUTS: &str =
-    "a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]";
+    "a .npy file, a Zarr array (folder or s3://bucket/key), random:MxN[:seed] or spd:N[:seed]";
 
 /// An input that cannot be used. The caller corrects the input; retrying changes nothing.
 #[derive(Debug, thiserror::Error)]

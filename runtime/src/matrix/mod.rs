@@ -8,17 +8,23 @@ pub mod npy;
 pub mod random;
 mod result;
 mod source;
+mod spd;
+mod spec;
 mod tiling;
+mod view;
 pub mod zarr;
 
 pub use peerwren_transports::store::Place;
 
 pub use error::{InputError, OutputError, ShownPath};
-pub use npy::{NpyMatrix, NpyWriter};
+pub use npy::{NpyEntries, NpyForm, NpyMatrix, NpyWriter};
 pub use random::RandomMatrix;
 pub use result::{ResultPlace, overlap};
-pub use source::{FileStamp, MatrixSource, SourceSpec};
+pub use source::MatrixSource;
+pub use spd::SpdMatrix;
+pub use spec::{BaseSpec, FileStamp, SourceSpec};
 pub use tiling::{TILES_PER_SIDE_MAX, TileIndex, TileRect, Tiling, TilingError};
+pub use view::View;
 
 /// What a transfer to or from the store or an input really moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -153,7 +153,7 @@ pub(crate) fn check_size(m: u64, n: u64) -> Result<(), String> {
 }
 
 /// Digits alone: no sign, no space.
-fn parse_u64(digits: &str) -> Option<u64> {
+pub(super) fn parse_u64(digits: &str) -> Option<u64> {
     if digits.bytes().all(|b| b.is_ascii_digit()) {
         digits.parse().ok()
     } else {

@@ -1,92 +1,47 @@
-//! Where an input's entries come from, and how another process finds them again.
+//! Where an input's entries come from, whole or a part, transposed or not.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use peerwren_kernels::tile::{Kind, Shape, TileMut};
 use peerwren_transports::block::BlockBuf;
 use peerwren_transports::store::Place;
-use rkyv::{Archive, Deserialize, Serialize};
 
 use super::Moved;
 use super::error::{INPUTS, InputError, ShownPath};
-use super::npy::{NpyMatrix, assert_inside};
+use super::npy::{NpyMatrix, assert_inside, first_not_finite};
 use super::random::{RandomMatrix, check_size};
-use super::result::absolute;
-use super::zarr::{ZarrMatrix, ZarrSpec};
+use super::spd::SpdMatrix;
+use super::view::{View, transpose};
+use super::zarr::ZarrMatrix;
 
-/// An input matrix, ready to be read by tiles from any thread.
+/// An input matrix, ready to be read by tiles from any thread. Cheap to clone: clones are the same matrix.
 #[derive(Clone, Debug)]
-pub enum MatrixSource {
-    /// Computed from a seed.
+pub struct MatrixSource {
+    pub(super) base: Base,
+    pub(super) view: View,
+}
+
+/// The matrix that a source shows all or a part of.
+#[derive(Clone, Debug)]
+pub(super) enum Base {
     Random(RandomMatrix),
-    /// A `.npy` file.
+    Spd(SpdMatrix),
     Npy(Arc<NpyMatrix>),
-    /// A Zarr array, in a folder or a bucket.
     Zarr(Arc<ZarrMatrix>),
     /// Ones on the diagonal, zeros elsewhere.
     Eye {
-        /// Rows.
         m: u64,
-        /// Columns.
         n: u64,
     },
-}
-
-/// All that a worker needs to read the same input; plain data.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub enum SourceSpec {
-    /// Computed from a seed.
-    Random {
-        /// Rows.
-        m: u64,
-        /// Columns.
-        n: u64,
-        /// The seed.
-        seed: u64,
-    },
-    /// A `.npy` file.
-    Npy {
-        /// Its absolute path, in the bytes of the system.
-        path: Vec<u8>,
-        /// Rows.
-        m: u64,
-        /// Columns.
-        n: u64,
-        /// The file as it was when the run began.
-        stamp: FileStamp,
-    },
-    /// A Zarr array.
-    Zarr {
-        /// Where it lies and how it is laid out.
-        array: ZarrSpec,
-        /// Digest of its metadata as they were when the run began.
-        stamp: [u8; 32],
-    },
-    /// Ones on the diagonal, zeros elsewhere.
-    Eye {
-        /// Rows.
-        m: u64,
-        /// Columns.
-        n: u64,
-    },
-}
-
-/// Tells whether a file is still the one that was checked.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileStamp {
-    /// Length of the file.
-    pub bytes: u64,
-    /// Last modification in nanoseconds since 1970, or 0 where the file system keeps none.
-    pub modified_ns: u64,
+    /// 1 x 1.
+    Scalar(f64),
 }
 
 impl MatrixSource {
-    /// Opens the input that `text` names: `random:MxN[:seed]`, the path of a `.npy` file or of a Zarr
-    /// array, or `s3://bucket/key` of a Zarr array; blocks.
+    /// Opens the input that `text` names: `random:MxN[:seed]`, `spd:N[:seed]`, the path of a `.npy` file or of
+    /// a Zarr array, or `s3://bucket/key` of a Zarr array; blocks.
     ///
     /// # Errors
     /// A form that this version does not read, or whatever is wrong with the file.
@@ -98,12 +53,10 @@ impl MatrixSource {
             })
         };
         if text.starts_with("random:") {
-            return RandomMatrix::parse(text).map(Self::Random);
+            return RandomMatrix::parse(text).map(Self::from);
         }
         if text.starts_with("spd:") {
-            return refused(format!(
-                "spd:N[:seed] inputs are not in this version; expected {INPUTS}"
-            ));
+            return SpdMatrix::parse(text).map(Self::from);
         }
         if text.is_empty() {
             return refused(format!("expected {INPUTS}"));
@@ -133,7 +86,7 @@ impl MatrixSource {
     /// # Errors
     /// As [`ZarrMatrix::open`].
     pub fn open_zarr(place: &Place) -> Result<Self, InputError> {
-        ZarrMatrix::open(place).map(|matrix| Self::Zarr(Arc::new(matrix)))
+        ZarrMatrix::open(place).map(Self::from)
     }
 
     /// Opens a `.npy` file.
@@ -141,7 +94,7 @@ impl MatrixSource {
     /// # Errors
     /// As [`NpyMatrix::open`].
     pub fn open(path: &Path) -> Result<Self, InputError> {
-        NpyMatrix::open(path).map(|matrix| Self::Npy(Arc::new(matrix)))
+        NpyMatrix::open(path).map(Self::from)
     }
 
     /// Describes an `m` x `n` matrix with ones on its diagonal.
@@ -153,25 +106,71 @@ impl MatrixSource {
             text: format!("eye:{m}x{n}"),
             reason,
         })?;
-        Ok(Self::Eye { m, n })
+        Ok(Self::whole(Base::Eye { m, n }))
+    }
+
+    /// A 1 x 1 matrix that holds `value`; [`Self::validate`] refuses NaN and infinity.
+    #[must_use]
+    pub fn scalar(value: f64) -> Self {
+        Self::whole(Base::Scalar(value))
+    }
+
+    pub(super) fn whole(base: Base) -> Self {
+        let view = View::whole(base.shape());
+        Self { base, view }
+    }
+
+    /// The same entries with rows and columns exchanged; moves none.
+    ///
+    /// ```
+    /// use peerwren::matrix::MatrixSource;
+    /// let a = MatrixSource::parse("random:9x4:1")?;
+    /// let part = a.transposed().slice(1..3, 0..9)?;
+    /// assert_eq!(part.shape(), (2, 9));
+    /// assert_eq!(part.to_string(), "random:9x4:1[0..9, 1..3] transposed");
+    /// # Ok::<(), peerwren::matrix::InputError>(())
+    /// ```
+    #[must_use]
+    pub fn transposed(mut self) -> Self {
+        self.view = self.view.transposed();
+        self
+    }
+
+    /// Some of the rows and columns, counted from 0 as the source shows them; moves none.
+    ///
+    /// # Errors
+    /// A range is empty or reaches beyond the source.
+    pub fn slice(mut self, rows: Range<u64>, cols: Range<u64>) -> Result<Self, InputError> {
+        let view = self.view.slice(rows, cols);
+        self.view = view.map_err(|reason| InputError::Spec {
+            text: self.to_string(),
+            reason,
+        })?;
+        Ok(self)
     }
 
     /// Rows and columns.
     pub fn shape(&self) -> (u64, u64) {
-        match self {
-            Self::Random(matrix) => (matrix.m(), matrix.n()),
-            Self::Npy(matrix) => (matrix.rows(), matrix.cols()),
-            Self::Zarr(matrix) => matrix.layout().shape(),
-            Self::Eye { m, n } => (*m, *n),
-        }
+        self.view.shape()
+    }
+
+    /// Whether it is a one-dimensional array, or a part of one: its shape is then n x 1.
+    pub fn is_vector(&self) -> bool {
+        let is_one_dimensional = match &self.base {
+            Base::Npy(matrix) => matrix.is_vector(),
+            Base::Random(_) | Base::Spd(_) | Base::Zarr(_) | Base::Eye { .. } | Base::Scalar(_) => {
+                false
+            }
+        };
+        is_one_dimensional && !self.view.transposed
     }
 
     /// Where the input lies, if it is not computed.
     pub fn place(&self) -> Option<Place> {
-        match self {
-            Self::Npy(matrix) => Some(Place::Folder(matrix.path().to_owned())),
-            Self::Zarr(matrix) => Some(matrix.place().clone()),
-            Self::Random(_) | Self::Eye { .. } => None,
+        match &self.base {
+            Base::Npy(matrix) => Some(Place::Folder(matrix.path().to_owned())),
+            Base::Zarr(matrix) => Some(matrix.place().clone()),
+            Base::Random(_) | Base::Spd(_) | Base::Eye { .. } | Base::Scalar(_) => None,
         }
     }
 
@@ -180,15 +179,22 @@ impl MatrixSource {
         matches!(self.place(), Some(Place::Folder(_)))
     }
 
-    /// Checks every entry of a file once: NaN and infinity have no factorization. Those of a Zarr
-    /// array are checked when they are read for the run, since reading may cost.
+    /// Checks every entry of a file once, also of one that is shown in part: NaN and infinity have no
+    /// factorization. Those of a Zarr array are checked when they are read for the run, since reading may
+    /// cost.
     ///
     /// # Errors
-    /// The first such entry in the order of the file, or a file that cannot be read.
+    /// The first such entry in the order of the file, a file that cannot be read, or such a number.
     pub fn validate(&self) -> Result<(), InputError> {
-        match self {
-            Self::Npy(matrix) => matrix.scan_finite(),
-            Self::Random(_) | Self::Zarr(_) | Self::Eye { .. } => Ok(()),
+        match &self.base {
+            Base::Npy(matrix) => matrix.scan_finite(),
+            Base::Scalar(value) if !value.is_finite() => Err(InputError::Spec {
+                text: value.to_string(),
+                reason: "expected a finite number".to_owned(),
+            }),
+            Base::Random(_) | Base::Spd(_) | Base::Zarr(_) | Base::Eye { .. } | Base::Scalar(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -208,32 +214,18 @@ impl MatrixSource {
         cols: usize,
         out: &mut [f64],
     ) -> Result<(), InputError> {
-        match self {
-            Self::Random(matrix) => matrix.fill(row0, col0, rows, cols, out),
-            Self::Npy(matrix) => matrix.read_tile(row0, col0, rows, cols, out)?,
-            Self::Zarr(matrix) => {
-                let tile = matrix.read_waiting((row0, col0), rows, cols)?;
-                out.copy_from_slice(tile.as_f64());
-            }
-            Self::Eye { m, n } => {
-                assert_inside((*m, *n), row0, col0, rows, cols, out.len());
-                out.fill(0.0);
-                for j in 0..cols {
-                    let i = (col0 + j as u64).checked_sub(row0);
-                    if let Some(i) = i.filter(|i| *i < rows as u64) {
-                        out[j * rows + i as usize] = 1.0;
-                    }
-                }
-            }
-        }
-        Ok(())
+        self.view
+            .read_tile((row0, col0), rows, cols, out, |at, rows, cols, out| {
+                self.base.read_tile(at, rows, cols, out)
+            })
     }
 
     /// Reads the tile of this shape whose first entry is (`row0`, `col0`) into a buffer of its own, and
     /// says what moved for it. Entries that its kind does not keep are read, but never looked at.
     ///
     /// # Errors
-    /// As [`MatrixSource::read_tile`], or an entry that is kept is NaN or infinite.
+    /// As [`MatrixSource::read_tile`], or an entry that is kept is NaN or infinite; it is named by its place in
+    /// the whole matrix.
     ///
     /// # Panics
     /// As [`MatrixSource::read_tile`], or the kind is no dense one.
@@ -244,21 +236,22 @@ impl MatrixSource {
         shape: Shape,
     ) -> Result<(BlockBuf, Moved), InputError> {
         let (rows, cols) = (shape.rows as usize, shape.cols as usize);
-        let (dense, moved) = match (self, shape.kind) {
-            (Self::Zarr(matrix), Kind::Full) => return matrix.read(row0, col0, rows, cols).await,
-            (_, Kind::Full) => return self.part(row0, col0, rows, cols).await,
-            _ => self.part(row0, col0, rows, cols).await?,
-        };
-        for (k, &value) in dense.as_f64().iter().enumerate() {
-            let (row, col) = (k % rows, k / rows);
-            if !value.is_finite() && keeps(shape.kind, row, col) {
-                return Err(InputError::NotFinite {
-                    path: ShownPath::new(Path::new(&self.to_string())),
-                    row: row0 + row as u64,
-                    col: col0 + col as u64,
-                    value,
-                });
+        let (dense, moved) = self.part(row0, col0, rows, cols).await?;
+        // Files were checked before the run. Arrays are checked here: before, that would move them twice.
+        if shape.kind != Kind::Full || matches!(self.base, Base::Zarr(_)) {
+            let kept = |k: &usize| keeps(shape.kind, k % rows, k / rows);
+            let values = dense.as_f64();
+            if first_not_finite(values).is_some()
+                && let Some(k) = (0..values.len())
+                    .filter(kept)
+                    .find(|&k| !values[k].is_finite())
+            {
+                let at = (row0 + (k % rows) as u64, col0 + (k / rows) as u64);
+                return Err(self.not_finite(at, values[k]));
             }
+        }
+        if shape.kind == Kind::Full {
+            return Ok((dense, moved));
         }
         let mut packed = BlockBuf::with_len(shape.bytes());
         TileMut::new(shape, packed.as_f64_mut()).pack(dense.as_f64(), rows);
@@ -280,114 +273,137 @@ impl MatrixSource {
         rows: usize,
         cols: usize,
     ) -> Result<(BlockBuf, Moved), InputError> {
-        if let Self::Zarr(matrix) = self {
-            return matrix.read_unchecked(row0, col0, rows, cols).await;
+        if let Base::Zarr(matrix) = &self.base {
+            return self.zarr_part(matrix, (row0, col0), rows, cols).await;
         }
         let source = self.clone();
-        let read = move || {
+        blocking(move || {
             let mut tile = BlockBuf::with_len(rows * cols * 8);
             source.read_tile(row0, col0, rows, cols, tile.as_f64_mut())?;
             let entries = rows as u64 * cols as u64;
-            let moved = match &source {
-                Self::Npy(matrix) => Moved::once(matrix.stored_bytes(entries)),
+            let moved = match &source.base {
+                Base::Npy(matrix) => Moved::once(matrix.stored_bytes(entries)),
                 _ => Moved::once(entries * 8),
             };
             Ok((tile, moved))
+        })
+        .await
+    }
+
+    async fn zarr_part(
+        &self,
+        matrix: &ZarrMatrix,
+        (row0, col0): (u64, u64),
+        rows: usize,
+        cols: usize,
+    ) -> Result<(BlockBuf, Moved), InputError> {
+        assert_inside(self.shape(), row0, col0, rows, cols, rows * cols);
+        let (row, col) = self.view.at(row0, col0);
+        if !self.view.transposed {
+            return matrix.read_unchecked(row, col, rows, cols).await;
+        }
+        let (part, moved) = matrix.read_unchecked(row, col, cols, rows).await?;
+        let turn = move || {
+            let mut tile = BlockBuf::with_len(rows * cols * 8);
+            transpose(part.as_f64(), cols, tile.as_f64_mut());
+            tile
         };
-        match tokio::task::spawn_blocking(read).await {
-            Ok(read) => read,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Ok((blocking(turn).await, moved))
+    }
+
+    fn not_finite(&self, (row, col): (u64, u64), value: f64) -> InputError {
+        let (row, col) = self.view.at(row, col);
+        InputError::NotFinite {
+            path: ShownPath::new(Path::new(&self.base.to_string())),
+            row,
+            col,
+            value,
+        }
+    }
+}
+
+impl Base {
+    /// Rows and columns.
+    pub(super) fn shape(&self) -> (u64, u64) {
+        match self {
+            Self::Random(matrix) => (matrix.m(), matrix.n()),
+            Self::Spd(matrix) => (matrix.n(), matrix.n()),
+            Self::Npy(matrix) => (matrix.rows(), matrix.cols()),
+            Self::Zarr(matrix) => matrix.layout().shape(),
+            Self::Eye { m, n } => (*m, *n),
+            Self::Scalar(_) => (1, 1),
         }
     }
 
-    /// Describes the input for another process of this machine.
-    ///
-    /// # Errors
-    /// The file is gone.
-    pub fn spec(&self) -> Result<SourceSpec, InputError> {
-        Ok(match self {
-            Self::Random(matrix) => SourceSpec::Random {
-                m: matrix.m(),
-                n: matrix.n(),
-                seed: matrix.seed(),
-            },
-            Self::Npy(matrix) => {
-                // Absolute: a worker may have another working directory.
-                let path = std::path::absolute(matrix.path()).map_err(|source| {
-                    InputError::Unreadable {
-                        path: ShownPath::new(matrix.path()),
-                        source,
+    fn read_tile(
+        &self,
+        (row0, col0): (u64, u64),
+        rows: usize,
+        cols: usize,
+        out: &mut [f64],
+    ) -> Result<(), InputError> {
+        match self {
+            Self::Random(matrix) => matrix.fill(row0, col0, rows, cols, out),
+            Self::Spd(matrix) => matrix.fill(row0, col0, rows, cols, out),
+            Self::Npy(matrix) => matrix.read_tile(row0, col0, rows, cols, out)?,
+            Self::Zarr(matrix) => {
+                let tile = matrix.read_waiting((row0, col0), rows, cols)?;
+                out.copy_from_slice(tile.as_f64());
+            }
+            Self::Eye { .. } => {
+                out.fill(0.0);
+                for j in 0..cols {
+                    let i = (col0 + j as u64).checked_sub(row0);
+                    if let Some(i) = i.filter(|i| *i < rows as u64) {
+                        out[j * rows + i as usize] = 1.0;
                     }
-                })?;
-                SourceSpec::Npy {
-                    path: path.as_os_str().as_bytes().to_vec(),
-                    m: matrix.rows(),
-                    n: matrix.cols(),
-                    stamp: stamp(matrix),
                 }
             }
-            Self::Zarr(matrix) => SourceSpec::Zarr {
-                array: ZarrSpec::new(&absolute(matrix.place().clone()), &matrix.layout()),
-                stamp: matrix.stamp(),
-            },
-            Self::Eye { m, n } => SourceSpec::Eye { m: *m, n: *n },
-        })
+            Self::Scalar(value) => out.fill(*value),
+        }
+        Ok(())
+    }
+}
+
+impl From<RandomMatrix> for MatrixSource {
+    fn from(matrix: RandomMatrix) -> Self {
+        Self::whole(Base::Random(matrix))
+    }
+}
+
+impl From<SpdMatrix> for MatrixSource {
+    fn from(matrix: SpdMatrix) -> Self {
+        Self::whole(Base::Spd(matrix))
+    }
+}
+
+impl From<NpyMatrix> for MatrixSource {
+    fn from(matrix: NpyMatrix) -> Self {
+        Self::whole(Base::Npy(Arc::new(matrix)))
+    }
+}
+
+impl From<ZarrMatrix> for MatrixSource {
+    fn from(matrix: ZarrMatrix) -> Self {
+        Self::whole(Base::Zarr(Arc::new(matrix)))
     }
 }
 
 impl std::fmt::Display for MatrixSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Random(matrix) => matrix.fmt(f),
-            Self::Npy(matrix) => ShownPath::new(matrix.path()).fmt(f),
-            Self::Zarr(matrix) => matrix.place().fmt(f),
-            Self::Eye { m, n } => write!(f, "eye:{m}x{n}"),
-        }
+        self.view.show(&self.base.to_string(), self.base.shape(), f)
     }
 }
 
-impl SourceSpec {
-    /// Rows and columns.
-    pub fn shape(&self) -> (u64, u64) {
+impl std::fmt::Display for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Random { m, n, .. } | Self::Npy { m, n, .. } | Self::Eye { m, n } => (*m, *n),
-            Self::Zarr { array, .. } => (array.m, array.n),
-        }
-    }
-
-    /// Opens the same input; a Zarr array is opened by its first reader.
-    ///
-    /// # Errors
-    /// The file is not what it was when the run began, or a size that came over the wire is refused.
-    pub fn open(&self) -> Result<MatrixSource, InputError> {
-        match self {
-            Self::Random { m, n, seed } => {
-                RandomMatrix::new(*m, *n, *seed).map(MatrixSource::Random)
-            }
-            Self::Eye { m, n } => MatrixSource::eye(*m, *n),
-            Self::Zarr { array, stamp } => {
-                let (place, layout) = array.check().map_err(|reason| InputError::Spec {
-                    text: array.place.escape_default().to_string(),
-                    reason,
-                })?;
-                let matrix = ZarrMatrix::known(place, layout, *stamp);
-                Ok(MatrixSource::Zarr(Arc::new(matrix)))
-            }
-            Self::Npy {
-                path,
-                m,
-                n,
-                stamp: expected,
-            } => {
-                let path = PathBuf::from(OsString::from_vec(path.clone()));
-                let matrix = NpyMatrix::open(&path)?;
-                if stamp(&matrix) != *expected || (matrix.rows(), matrix.cols()) != (*m, *n) {
-                    return Err(InputError::Changed {
-                        path: ShownPath::new(&path),
-                    });
-                }
-                Ok(MatrixSource::Npy(Arc::new(matrix)))
-            }
+            Self::Random(matrix) => matrix.fmt(f),
+            Self::Spd(matrix) => matrix.fmt(f),
+            Self::Npy(matrix) => ShownPath::new(matrix.path()).fmt(f),
+            Self::Zarr(matrix) => matrix.place().fmt(f),
+            Self::Eye { m, n } => write!(f, "eye:{m}x{n}"),
+            Self::Scalar(value) => value.fmt(f),
         }
     }
 }
@@ -403,12 +419,13 @@ fn keeps(kind: Kind, row: usize, col: usize) -> bool {
     }
 }
 
-fn stamp(matrix: &NpyMatrix) -> FileStamp {
-    let since = matrix
-        .modified()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    FileStamp {
-        bytes: matrix.file_bytes(),
-        modified_ns: since.map_or(0, |since| since.as_nanos() as u64),
+/// Reads and copies of megabytes run on a thread that may wait.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ fn inputs(folder: &Folder) {
         ("text.npy", b"1,2\n3,4\n".to_vec()),
         ("zero.npy", vec![]),
         ("short.npy", npy("'<f8'", "(2, 2)", &four[..31])),
-        ("1d.npy", npy("'<f8'", "(4,)", &four)),
+        ("0d.npy", npy("'<f8'", "()", &four)),
         ("3d.npy", npy("'<f8'", "(2, 2, 1)", &four)),
         ("empty.npy", npy("'<f8'", "(0, 2)", &[])),
         ("complex.npy", npy("'<c16'", "(1, 2)", &four)),
@@ -54,7 +54,7 @@ const REFUSED: &[(&str, &str)] = &[
     // inputs
     (
         "qr none.npy",
-        "none.npy: no such file; expected a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]",
+        "none.npy: no such file; expected a .npy file, a Zarr array (folder or s3://bucket/key), random:MxN[:seed] or spd:N[:seed]",
     ),
     (
         "qr folder.npy",
@@ -73,12 +73,12 @@ const REFUSED: &[(&str, &str)] = &[
         "short.npy: truncated: its header promises 102 bytes, the file has 101",
     ),
     (
-        "qr 1d.npy",
-        "1d.npy: expected a 2-d array, found shape (4,)",
+        "qr 0d.npy",
+        "0d.npy: expected a 1-d or 2-d array, found shape ()",
     ),
     (
         "qr 3d.npy",
-        "3d.npy: expected a 2-d array, found shape (2, 2, 1)",
+        "3d.npy: expected a 1-d or 2-d array, found shape (2, 2, 1)",
     ),
     (
         "qr empty.npy",
@@ -109,8 +109,8 @@ const REFUSED: &[(&str, &str)] = &[
         "input `random:5`: expected random:MxN[:seed] with whole numbers, M and N at least 1",
     ),
     (
-        "qr spd:5",
-        "input `spd:5`: spd:N[:seed] inputs are not in this version; expected a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]",
+        "qr spd:5x5",
+        "input `spd:5x5`: N is `5x5`; expected spd:N[:seed] with whole numbers, N at least 1",
     ),
     (
         "qr a.zarr",

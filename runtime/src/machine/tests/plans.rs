@@ -78,11 +78,7 @@ for k in 0..K {
 }
 ";
     let int = |value: u64| i64::try_from(value).expect("small");
-    let a = SourceSpec::Random {
-        m: cols * NB,
-        n: NB,
-        seed: 1,
-    };
+    let a = SourceSpec::random(cols * NB, NB, 1);
     let phase = PhaseSpec {
         name: "weave".to_owned(),
         file: "weave.lp".to_owned(),

@@ -210,10 +210,22 @@ impl Header {
         parse_dictionary(&text, (8 + length_bytes + text_bytes) as u64)
     }
 
-    /// Bytes of the header of a Fortran-ordered f64 matrix, up to the first entry.
-    pub(super) fn encode(rows: u64, cols: u64) -> Vec<u8> {
+    /// Bytes of the header of a little-endian array, up to the first entry. A matrix is Fortran-ordered; one of a
+    /// single dimension has no order, which NumPy writes as C's.
+    pub(super) fn encode(descr: &str, shape: &[u64]) -> Vec<u8> {
+        let (order, sizes) = match shape {
+            [length] => ("False", format!("{length},")),
+            _ => (
+                "True",
+                shape
+                    .iter()
+                    .map(u64::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ),
+        };
         let mut text =
-            format!("{{'descr': '<f8', 'fortran_order': True, 'shape': ({rows}, {cols}), }}");
+            format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({sizes}), }}");
         let whole = (10 + text.len() + 1).next_multiple_of(ALIGNMENT);
         text.extend(std::iter::repeat_n(' ', whole - 10 - text.len() - 1));
         text.push('\n');
@@ -496,16 +508,19 @@ mod tests {
 
     #[test]
     fn reads_back_its_own() {
-        for (rows, cols) in [(1, 1), (12345, 678), (u64::MAX >> 20, 1)] {
-            let bytes = Header::encode(rows, cols);
+        let table: [(&str, &[u64], _, _); 4] = [
+            ("<f8", &[1, 1], Order::Fortran, ElementKind::F8),
+            ("<f8", &[12345, 678], Order::Fortran, ElementKind::F8),
+            ("<i8", &[u64::MAX >> 20, 1], Order::Fortran, ElementKind::I8),
+            ("<i8", &[12345], Order::C, ElementKind::I8),
+        ];
+        for (descr, shape, order, kind) in table {
+            let bytes = Header::encode(descr, shape);
             assert_eq!(bytes.len() % ALIGNMENT, 0);
             let header = Header::read(&mut &bytes[..]).unwrap();
-            assert_eq!(header.shape, [rows, cols]);
+            assert_eq!(header.shape, shape);
             assert_eq!(header.data_offset as usize, bytes.len());
-            assert_eq!(
-                (header.order, header.element.kind),
-                (Order::Fortran, ElementKind::F8)
-            );
+            assert_eq!((header.order, header.element.kind), (order, kind));
         }
     }
 }

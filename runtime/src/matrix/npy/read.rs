@@ -17,13 +17,15 @@ const BUFFER_ENTRIES: usize = 32 * 1024;
 /// Runs read at a time: 8 f64 fill a cache line of the tile.
 const BATCH: usize = 8;
 
-/// A two-dimensional `.npy` file of real numbers, open for reading.
+/// A `.npy` file of real numbers with one or two dimensions, open for reading. One of n entries is a column,
+/// n x 1.
 #[derive(Debug)]
 pub struct NpyMatrix {
     file: File,
     path: ShownPath,
     rows: u64,
     cols: u64,
+    is_vector: bool,
     element: Element,
     order: Order,
     data_offset: u64,
@@ -35,8 +37,8 @@ impl NpyMatrix {
     /// Opens a file and checks its header and length; reads no entry.
     ///
     /// # Errors
-    /// The path is missing, unreadable or not a file, or its contents are not a whole two-dimensional
-    /// array of booleans, integers, float32 or float64.
+    /// The path is missing, unreadable or not a file, or its contents are not a whole one- or
+    /// two-dimensional array of booleans, integers, float32 or float64.
     pub fn open(path: &Path) -> Result<Self, InputError> {
         let shown = || ShownPath::new(path);
         let failed = |source: io::Error| match source.kind() {
@@ -79,6 +81,7 @@ impl NpyMatrix {
                 expected,
                 found,
             })?;
+        let is_vector = header.shape.len() == 1;
         // check_size bounds rows * cols * 8, and no entry is longer.
         let expected = header.data_offset + rows * cols * header.element.kind.bytes() as u64;
         if metadata.len() < expected {
@@ -93,8 +96,14 @@ impl NpyMatrix {
             path: shown(),
             rows,
             cols,
+            is_vector,
             element: header.element,
-            order: header.order,
+            // A column's entries follow each other in either order.
+            order: if cols == 1 {
+                Order::Fortran
+            } else {
+                header.order
+            },
             data_offset: header.data_offset,
             file_bytes: metadata.len(),
             modified: metadata.modified().ok(),
@@ -111,12 +120,17 @@ impl NpyMatrix {
         self.cols
     }
 
+    /// Whether the array has one dimension.
+    pub fn is_vector(&self) -> bool {
+        self.is_vector
+    }
+
     /// What an entry is in the file.
     pub fn element(&self) -> Element {
         self.element
     }
 
-    /// Which index runs fastest in the file.
+    /// Which index runs fastest in the file; of a single column the rows'.
     pub fn order(&self) -> Order {
         self.order
     }
@@ -352,16 +366,17 @@ impl Buffers {
     }
 }
 
-/// Sizes of a two-dimensional shape, or what was expected and what came.
+/// Rows and columns of a shape of one or two dimensions, or what was expected and what came.
 fn check_shape(shape: &[u64]) -> Result<(u64, u64), (&'static str, String)> {
     let sizes: Vec<_> = shape.iter().map(u64::to_string).collect();
     let comma = if shape.len() == 1 { "," } else { "" };
     let found = format!("shape ({}{comma})", sizes.join(", "));
     match *shape {
-        [0, _] | [_, 0] => Err(("a matrix with at least one entry", found)),
+        [0] | [0, _] | [_, 0] => Err(("a matrix with at least one entry", found)),
         [rows, cols] if check_size(rows, cols).is_ok() => Ok((rows, cols)),
-        [_, _] => Err(("a matrix of fewer than 2^63 bytes", found)),
-        _ => Err(("a 2-d array", found)),
+        [length] if check_size(length, 1).is_ok() => Ok((length, 1)),
+        [_] | [_, _] => Err(("a matrix of fewer than 2^63 bytes", found)),
+        _ => Err(("a 1-d or 2-d array", found)),
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use crate::matrix::{
-    InputError, MatrixSource, NpyMatrix, NpyWriter, OutputError, Place, ResultPlace,
+    InputError, MatrixSource, NpyEntries, NpyForm, NpyMatrix, NpyWriter, OutputError, Place,
+    ResultPlace,
 };
 
 /// A folder that goes away with the test.
@@ -129,7 +130,7 @@ proptest! {
     fn written_tiles_read_back(m in 1u64..30, n in 1u64..30, block in 1u32..12) {
         let folder = Folder::new("read-back");
         let path = folder.0.join("r.npy");
-        let writer = NpyWriter::create(&path, m, n).unwrap();
+        let writer = NpyWriter::create(&path, NpyForm::matrix(m, n)).unwrap();
         let tiling = crate::matrix::Tiling::new(m, n, block, block).unwrap();
         let value = |i: u64, j: u64| (i * 100 + j) as f64 + 0.5;
         for at in tiling.indices().filter(|at| at.i() <= at.j()) {
@@ -153,6 +154,66 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_array_of_one_dimension_is_a_column() {
+    let folder = Folder::new("vector");
+    let data: Vec<u8> = (0..9).flat_map(|i| f64::from(i).to_le_bytes()).collect();
+    for fortran in [false, true] {
+        let path = folder.file("v.npy", &npy("'<f8'", fortran, "(9,)", &data));
+        let source = MatrixSource::open(&path).unwrap();
+        assert!(source.is_vector());
+        assert_eq!(source.shape(), (9, 1));
+        let mut out = [0.0; 4];
+        source.read_tile(3, 0, 4, 1, &mut out).unwrap();
+        assert_eq!(out, [3.0, 4.0, 5.0, 6.0]);
+        assert!(!source.transposed().is_vector());
+    }
+    let path = folder.file("m.npy", &npy("'<f8'", false, "(9, 1)", &data));
+    assert!(!MatrixSource::open(&path).unwrap().is_vector());
+}
+
+/// The bytes that NumPy 2 writes for `numpy.array([3, -1, 9007199254740993])` and
+/// `numpy.array([0.5, 0.25])`.
+#[test]
+fn vectors_and_whole_numbers_are_written_as_numpy_does() {
+    let folder = Folder::new("forms");
+    let numbers = [3, -1, 9_007_199_254_740_993_i64];
+    let words = numbers.map(|number| f64::from_bits(number as u64));
+    let table = [
+        (NpyEntries::I64, "(3,)", "<i8", words.as_slice()),
+        (NpyEntries::F64, "(2,)", "<f8", &[0.5, 0.25]),
+    ];
+    for (entries, shape, descr, words) in table {
+        let path = folder.0.join("p.npy");
+        let form = NpyForm {
+            is_vector: true,
+            entries,
+            ..NpyForm::matrix(words.len() as u64, 1)
+        };
+        let writer = NpyWriter::create(&path, form).unwrap();
+        let (first, rest) = words.split_at(1);
+        writer.write_tile(0, 0, 1, 1, first).unwrap();
+        writer.write_tile(1, 0, rest.len(), 1, rest).unwrap();
+        writer.finish().unwrap();
+        let mut text =
+            format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+        text += &" ".repeat(128 - 10 - 1 - text.len());
+        let mut expected = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+        expected.extend(text.bytes().chain([b'\n']));
+        expected.extend(words.iter().flat_map(|word| word.to_bits().to_le_bytes()));
+        assert_eq!(fs::read(&path).unwrap(), expected);
+    }
+    let form = NpyForm {
+        is_vector: true,
+        ..NpyForm::matrix(3, 2)
+    };
+    let told = NpyWriter::create(&folder.0.join("p.npy"), form).unwrap_err();
+    assert!(
+        told.is_usage() && told.to_string().contains("has 1 column, found 2"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -186,7 +247,7 @@ fn bad_files_are_refused_in_one_line() {
             .collect::<Vec<_>>()
     };
     let six = f8(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-    let table: [(&str, Vec<u8>, &str); 14] = [
+    let table: [(&str, Vec<u8>, &str); 15] = [
         ("empty", vec![], "expected a .npy file, found an empty file"),
         (
             "csv",
@@ -195,18 +256,23 @@ fn bad_files_are_refused_in_one_line() {
         ),
         (
             "1d",
-            npy("'<f8'", false, "(6,)", &six),
-            "expected a 2-d array, found shape (6,)",
+            npy("'<f8'", false, "(0,)", &[]),
+            "expected a matrix with at least one entry, found shape (0,)",
+        ),
+        (
+            "long",
+            npy("'<f8'", false, "(9223372036854775807,)", &six),
+            "expected a matrix of fewer than 2^63 bytes, found shape (9223372036854775807,)",
         ),
         (
             "0d",
             npy("'<f8'", false, "()", &six),
-            "expected a 2-d array, found shape ()",
+            "expected a 1-d or 2-d array, found shape ()",
         ),
         (
             "3d",
             npy("'<f8'", false, "(1, 2, 3)", &six),
-            "expected a 2-d array, found shape (1, 2, 3)",
+            "expected a 1-d or 2-d array, found shape (1, 2, 3)",
         ),
         (
             "none",
@@ -275,7 +341,7 @@ fn bad_files_are_refused_in_one_line() {
     assert_eq!(
         NpyMatrix::open(&missing).unwrap_err().to_string(),
         format!(
-            "{}/mis\\nsing: no such file; expected a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]",
+            "{}/mis\\nsing: no such file; expected a .npy file, a Zarr array (folder or s3://bucket/key), random:MxN[:seed] or spd:N[:seed]",
             folder.0.display()
         )
     );
@@ -354,13 +420,13 @@ fn the_identity_has_ones_on_its_diagonal() {
 }
 
 #[test]
-fn inputs_of_later_versions_are_named_as_such() {
-    let forms =
-        "expected a .npy file, a Zarr array (folder or s3://bucket/key) or random:MxN[:seed]";
+fn what_names_no_input_is_told_what_does() {
+    let forms = "expected a .npy file, a Zarr array (folder or s3://bucket/key), random:MxN[:seed] or \
+                 spd:N[:seed]";
     let table = [
         (
-            "spd:5",
-            format!("input `spd:5`: spd:N[:seed] inputs are not in this version; {forms}"),
+            "spd:5x5",
+            "input `spd:5x5`: N is `5x5`; expected spd:N[:seed] with whole numbers, N at least 1".to_owned(),
         ),
         (
             "s3://b/k",
@@ -440,7 +506,7 @@ fn outputs_are_checked_before_the_work() {
 fn an_unfinished_result_leaves_the_old_file_and_nothing_else() {
     let folder = Folder::new("unfinished");
     let path = folder.file("r.npy", b"old");
-    let writer = NpyWriter::create(&path, 3, 3).unwrap();
+    let writer = NpyWriter::create(&path, NpyForm::matrix(3, 3)).unwrap();
     writer.write_tile(0, 0, 3, 3, &[1.0; 9]).unwrap();
     assert_eq!(folder.names().len(), 2);
     drop(writer);
@@ -452,7 +518,7 @@ fn an_unfinished_result_leaves_the_old_file_and_nothing_else() {
 fn threads_write_side_by_side() {
     let folder = Folder::new("threads");
     let path = folder.0.join("r.npy");
-    let writer = NpyWriter::create(&path, 64, 64).unwrap();
+    let writer = NpyWriter::create(&path, NpyForm::matrix(64, 64)).unwrap();
     std::thread::scope(|scope| {
         for block in 0..4u64 {
             let writer = &writer;
@@ -480,7 +546,8 @@ fn threads_write_side_by_side() {
 fn a_full_disk_is_named() {
     // A matrix beyond what any file system here holds is refused when its file is sized.
     let folder = Folder::new("full");
-    let error = NpyWriter::create(&folder.0.join("r.npy"), 1 << 30, 1 << 29).unwrap_err();
+    let error =
+        NpyWriter::create(&folder.0.join("r.npy"), NpyForm::matrix(1 << 30, 1 << 29)).unwrap_err();
     assert!(
         matches!(error, OutputError::Full { .. } | OutputError::Failed { .. }),
         "{error}"

@@ -14,7 +14,51 @@ use crate::matrix::random::check_size;
 /// Tells two files of one process apart.
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
-/// A Fortran-ordered float64 `.npy` file in the making. Tiles that nobody writes are zero.
+/// What the entries of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NpyEntries {
+    /// float64.
+    F64,
+    /// int64; tiles of them have an entry's bits in each word, as index tiles do.
+    I64,
+}
+
+/// Size and type of a file to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NpyForm {
+    /// Rows.
+    pub rows: u64,
+    /// Columns.
+    pub cols: u64,
+    /// Whether a single column becomes an array of one dimension, (`rows`,).
+    pub is_vector: bool,
+    /// What an entry is.
+    pub entries: NpyEntries,
+}
+
+impl NpyForm {
+    /// A `rows` x `cols` matrix of float64.
+    #[must_use]
+    pub fn matrix(rows: u64, cols: u64) -> Self {
+        Self {
+            rows,
+            cols,
+            is_vector: false,
+            entries: NpyEntries::F64,
+        }
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let descr = match self.entries {
+            NpyEntries::F64 => "<f8",
+            NpyEntries::I64 => "<i8",
+        };
+        let shape = [self.rows, self.cols];
+        Header::encode(descr, &shape[..if self.is_vector { 1 } else { 2 }])
+    }
+}
+
+/// A Fortran-ordered `.npy` file in the making. Tiles that nobody writes are zero.
 ///
 /// Lives under a temporary name beside its target until [`finish`](Self::finish); dropping it removes
 /// it. Threads may write different tiles at once.
@@ -31,20 +75,28 @@ pub struct NpyWriter {
 }
 
 impl NpyWriter {
-    /// Starts a `rows` x `cols` matrix of zeros that will become the file `path`.
+    /// Starts an array of zeros that will become the file `path`.
     ///
     /// # Errors
-    /// As [`check_writable`], an empty matrix, or a file system that refuses the size.
-    pub fn create(path: &Path, rows: u64, cols: u64) -> Result<Self, OutputError> {
+    /// As [`check_writable`], an empty matrix, a vector of several columns, or a file system that refuses the
+    /// size.
+    pub fn create(path: &Path, form: NpyForm) -> Result<Self, OutputError> {
+        let NpyForm { rows, cols, .. } = form;
         let shown = ShownPath::new(path);
-        check_size(rows, cols).map_err(|reason| OutputError::Refused {
+        let refused = |reason| OutputError::Refused {
             path: shown.clone(),
             reason,
-        })?;
+        };
+        check_size(rows, cols).map_err(refused)?;
+        if form.is_vector && cols != 1 {
+            return Err(refused(format!(
+                "an array of one dimension has 1 column, found {cols}"
+            )));
+        }
         let target = resolve_target(path)?;
         let (file, temporary) =
             create_beside(&target).map_err(|error| cannot_create(path, error))?;
-        let header = Header::encode(rows, cols);
+        let header = form.header();
         let data_offset = header.len() as u64;
         let file_bytes = data_offset + rows * cols * 8;
         let writer = Self {
@@ -80,7 +132,7 @@ impl NpyWriter {
     }
 
     /// Writes the `rows` x `cols` block whose first entry is (`row0`, `col0`) from `tile`,
-    /// column-major.
+    /// column-major; the bits of each word are those of the entry, whatever its type.
     ///
     /// # Errors
     /// The disk is full or the file cannot be written.

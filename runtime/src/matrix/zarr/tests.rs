@@ -326,8 +326,8 @@ fn an_array_opens_when_it_is_finished_and_not_before() {
     assert_eq!(
         told(),
         format!(
-            "{shown}: no such file; expected a .npy file, a Zarr array (folder or s3://bucket/key) or \
-             random:MxN[:seed]"
+            "{shown}: no such file; expected a .npy file, a Zarr array (folder or s3://bucket/key), \
+             random:MxN[:seed] or spd:N[:seed]"
         )
     );
     let array = wait(ZarrArray::create(&place, layout)).unwrap();

@@ -53,7 +53,7 @@ pub(crate) async fn upload(
     array.finish().await?;
     let stamp = layout.stamp();
     let matrix = ZarrMatrix::known(place.clone(), layout, stamp);
-    Ok((MatrixSource::Zarr(matrix.into()), moved))
+    Ok((matrix.into(), moved))
 }
 
 /// What reads the array that [`upload`] wrote to `place` before, if that is there whole.
@@ -66,8 +66,7 @@ pub(crate) async fn uploaded(
     let layout = Layout::tiled(m, n, block).ok()?;
     let (_, stamp) = ZarrArray::open(place).await.ok()?;
     // All of the layout is in it.
-    (stamp == layout.stamp())
-        .then(|| MatrixSource::Zarr(ZarrMatrix::known(place.clone(), layout, stamp).into()))
+    (stamp == layout.stamp()).then(|| ZarrMatrix::known(place.clone(), layout, stamp).into())
 }
 
 async fn tile(
