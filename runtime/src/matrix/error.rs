@@ -90,11 +90,8 @@ pub enum InputError {
         /// What is there instead.
         found: String,
     },
-    /// A Zarr array in another layout than that of peerwren's arrays.
-    #[error(
-        "{place}/zarr.json: expected {expected}, found {found}; a later version reads other programs' \
-         layouts"
-    )]
+    /// A Zarr array in a layout that is not read.
+    #[error("{place}/zarr.json: expected {expected}, found {found}")]
     ForeignZarr {
         /// The place as given.
         place: String,

@@ -158,9 +158,8 @@ impl MatrixSource {
     pub fn is_vector(&self) -> bool {
         let is_one_dimensional = match &self.base {
             Base::Npy(matrix) => matrix.is_vector(),
-            Base::Random(_) | Base::Spd(_) | Base::Zarr(_) | Base::Eye { .. } | Base::Scalar(_) => {
-                false
-            }
+            Base::Zarr(matrix) => matrix.is_vector(),
+            Base::Random(_) | Base::Spd(_) | Base::Eye { .. } | Base::Scalar(_) => false,
         };
         is_one_dimensional && !self.view.transposed
     }
@@ -329,7 +328,7 @@ impl Base {
             Self::Random(matrix) => (matrix.m(), matrix.n()),
             Self::Spd(matrix) => (matrix.n(), matrix.n()),
             Self::Npy(matrix) => (matrix.rows(), matrix.cols()),
-            Self::Zarr(matrix) => matrix.layout().shape(),
+            Self::Zarr(matrix) => matrix.shape(),
             Self::Eye { m, n } => (*m, *n),
             Self::Scalar(_) => (1, 1),
         }

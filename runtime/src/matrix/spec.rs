@@ -5,16 +5,17 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
+use peerwren_transports::store::PlaceError;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::error::{InputError, ShownPath};
 use super::npy::NpyMatrix;
-use super::random::RandomMatrix;
+use super::random::{RandomMatrix, check_size};
 use super::result::absolute;
 use super::source::{Base, MatrixSource};
 use super::spd::SpdMatrix;
 use super::view::View;
-use super::zarr::{ZarrMatrix, ZarrSpec};
+use super::zarr::ZarrMatrix;
 
 /// All that a worker needs to read the same input; plain data.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -57,8 +58,14 @@ pub enum BaseSpec {
     },
     /// A Zarr array.
     Zarr {
-        /// Where it lies and how it is laid out.
-        array: ZarrSpec,
+        /// The place, as text.
+        place: String,
+        /// Rows.
+        m: u64,
+        /// Columns.
+        n: u64,
+        /// Whether it has one dimension.
+        is_vector: bool,
         /// Digest of its metadata as they were when the run began.
         stamp: [u8; 32],
     },
@@ -117,7 +124,10 @@ impl MatrixSource {
                 }
             }
             Base::Zarr(matrix) => BaseSpec::Zarr {
-                array: ZarrSpec::new(&absolute(matrix.place().clone()), &matrix.layout()),
+                place: absolute(matrix.place().clone()).to_string(),
+                m: matrix.shape().0,
+                n: matrix.shape().1,
+                is_vector: matrix.is_vector(),
                 stamp: matrix.stamp(),
             },
             Base::Eye { m, n } => BaseSpec::Eye { m: *m, n: *n },
@@ -195,12 +205,21 @@ impl BaseSpec {
             Self::Spd { n, seed } => SpdMatrix::new(*n, *seed).map(Into::into),
             Self::Eye { m, n } => MatrixSource::eye(*m, *n),
             Self::Scalar { bits } => Ok(MatrixSource::scalar(f64::from_bits(*bits))),
-            Self::Zarr { array, stamp } => {
-                let (place, layout) = array.check().map_err(|reason| InputError::Spec {
-                    text: array.place.escape_default().to_string(),
+            Self::Zarr {
+                place,
+                m,
+                n,
+                is_vector,
+                stamp,
+            } => {
+                let refused = |reason: String| InputError::Spec {
+                    text: place.escape_default().to_string(),
                     reason,
-                })?;
-                Ok(ZarrMatrix::known(place, layout, *stamp).into())
+                };
+                check_size(*m, *n).map_err(refused)?;
+                let parsed: Result<_, PlaceError> = place.parse();
+                let place = parsed.map_err(|error| refused(error.to_string()))?;
+                Ok(ZarrMatrix::known(place, (*m, *n), *is_vector, *stamp).into())
             }
             Self::Npy {
                 path,

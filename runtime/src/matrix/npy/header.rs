@@ -83,7 +83,7 @@ impl ElementKind {
 
 impl Element {
     /// Converts `raw`, whole entries, into `out`.
-    pub(super) fn decode(self, raw: &[u8], out: &mut [f64]) {
+    pub(in crate::matrix) fn decode(self, raw: &[u8], out: &mut [f64]) {
         macro_rules! each {
             ($t:ty) => {
                 if self.big_endian {

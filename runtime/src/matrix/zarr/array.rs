@@ -6,7 +6,7 @@ use peerwren_transports::block::{Block, BlockBuf};
 use peerwren_transports::store::{Objects, Place, StoreError};
 
 use super::chunk::{self, Part};
-use super::metadata::{self, Layout, METADATA, METADATA_BYTES_MAX, Unread};
+use super::metadata::{Form, Layout, METADATA, METADATA_BYTES_MAX, Unread};
 use crate::matrix::Moved;
 use crate::matrix::error::{InputError, OutputError, ShownPath};
 use crate::matrix::npy::assert_inside;
@@ -23,41 +23,13 @@ pub struct ZarrArray {
 }
 
 impl ZarrArray {
-    /// Opens an array that is whole, and returns the digest of its `zarr.json` too.
-    ///
-    /// # Errors
-    /// There is none, it is laid out otherwise, or it cannot be read.
-    pub(super) async fn open(place: &Place) -> Result<(Self, [u8; 32]), InputError> {
-        let failed = |source| cannot_read(place, source);
-        if let Place::Folder(folder) = place
-            && !folder.is_dir()
-        {
-            return Err(if folder.exists() {
-                not_zarr(place, "a file")
-            } else {
-                let path = ShownPath::new(folder);
-                InputError::Missing { path }
-            });
-        }
-        let objects = Objects::join(place).await.map_err(failed)?;
-        let metadata = objects.get(METADATA, METADATA_BYTES_MAX).await;
-        let Some(metadata) = metadata.map_err(failed)? else {
-            return Err(absent(place, &objects).await);
-        };
-        let layout = Layout::decode(&metadata).map_err(|unread| match unread {
-            Unread::NotZarr(found) => not_zarr(place, &found),
-            Unread::Foreign { expected, found } => InputError::ForeignZarr {
-                place: place.to_string(),
-                expected,
-                found,
-            },
-        })?;
-        let array = Self {
-            place: place.clone(),
+    /// An array whose metadata were read.
+    pub(super) fn new(place: Place, layout: Layout, objects: Objects) -> Self {
+        Self {
+            place,
             layout,
             objects,
-        };
-        Ok((array, metadata::stamp(&metadata)))
+        }
     }
 
     /// Starts an array in place of what is there, which is none, an array or an unfinished one: its
@@ -163,8 +135,8 @@ impl ZarrArray {
         let (chunk_rows, chunk_cols) = self.layout.chunk();
         let mut tile = BlockBuf::zeroed(rows * cols * 8);
         let mut moved = Moved::default();
-        for (j, col, width, to_col) in overlaps(col0, cols, chunk_cols) {
-            for (i, row, height, to_row) in overlaps(row0, rows, chunk_rows) {
+        for (j, col, width, to_col) in overlaps(col0, cols, chunk_cols.into()) {
+            for (i, row, height, to_row) in overlaps(row0, rows, chunk_rows.into()) {
                 let Some(bytes) = self.chunk((i, j)).await? else {
                     continue;
                 };
@@ -253,7 +225,7 @@ pub(super) enum Found {
 pub(super) async fn look(objects: &Objects) -> Result<Found, StoreError> {
     if let Some(metadata) = objects.get(METADATA, METADATA_BYTES_MAX).await? {
         // An array in any layout may be replaced by another array.
-        return Ok(match Layout::decode(&metadata) {
+        return Ok(match Form::decode(&metadata) {
             Err(Unread::NotZarr(found)) => Found::Other(found),
             Ok(_) | Err(Unread::Foreign { .. }) => Found::Replaceable,
         });
@@ -274,12 +246,12 @@ fn is_chunk(name: &str) -> bool {
 
 /// The chunks that `length` entries from `first` on overlap: number, first entry in the chunk, how
 /// many, and where they go.
-fn overlaps(
+pub(super) fn overlaps(
     first: u64,
     length: usize,
-    chunk: u32,
+    chunk: u64,
 ) -> impl Iterator<Item = (u64, usize, usize, usize)> {
-    let (chunk, end) = (u64::from(chunk), first + length as u64);
+    let end = first + length as u64;
     (first / chunk..end.div_ceil(chunk)).map(move |number| {
         let from = first.max(number * chunk);
         let to = end.min((number + 1) * chunk);
@@ -294,7 +266,7 @@ fn overlaps(
 }
 
 /// Copies and checksums of megabytes run on a thread that may wait.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -302,7 +274,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Why there is no array at a place.
-async fn absent(place: &Place, objects: &Objects) -> InputError {
+pub(super) async fn absent(place: &Place, objects: &Objects) -> InputError {
     let is_there =
         async |name: &str| matches!(objects.get(name, METADATA_BYTES_MAX).await, Ok(Some(_)));
     let found = if is_there(".zarray").await {
@@ -318,7 +290,7 @@ async fn absent(place: &Place, objects: &Objects) -> InputError {
     not_zarr(place, found)
 }
 
-fn not_zarr(place: &Place, found: &str) -> InputError {
+pub(super) fn not_zarr(place: &Place, found: &str) -> InputError {
     InputError::NotZarr {
         place: place.to_string(),
         found: found.to_owned(),
@@ -333,7 +305,7 @@ pub(super) fn kept(place: &Place, found: &str) -> OutputError {
     }
 }
 
-fn cannot_read(place: &Place, source: StoreError) -> InputError {
+pub(super) fn cannot_read(place: &Place, source: StoreError) -> InputError {
     InputError::Store {
         place: place.to_string(),
         source,

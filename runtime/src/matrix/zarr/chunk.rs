@@ -14,6 +14,16 @@ pub(super) enum ChunkError {
     Length { expected: usize, found: usize },
     #[error("its checksum is {found:08x}, that of its bytes {expected:08x}: it was damaged")]
     Checksum { expected: u32, found: u32 },
+    #[error("codec {codec}: {reason}")]
+    Codec { codec: &'static str, reason: String },
+}
+
+impl ChunkError {
+    /// Bytes that a codec cannot have made.
+    pub(super) fn codec(codec: &'static str, reason: impl ToString) -> Self {
+        let reason = reason.to_string();
+        Self::Codec { codec, reason }
+    }
 }
 
 /// The chunk that begins with `tile`, a block of `shape` that is no larger than a chunk.

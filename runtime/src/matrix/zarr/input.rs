@@ -1,14 +1,16 @@
-//! An array as an input: found before the run, opened again by each process that reads it.
+//! An array as an input, in any layout that is read: found before the run, opened again by each process that
+//! reads it.
 
 use std::future::Future;
 use std::path::Path;
 
 use peerwren_transports::block::BlockBuf;
-use peerwren_transports::store::Place;
+use peerwren_transports::store::{Objects, Place};
 use tokio::sync::OnceCell;
 
-use super::array::ZarrArray;
-use super::metadata::Layout;
+use super::array::{ZarrArray, absent, cannot_read, not_zarr};
+use super::foreign::ForeignArray;
+use super::metadata::{Form, METADATA, METADATA_BYTES_MAX, Unread, stamp};
 use crate::matrix::Moved;
 use crate::matrix::error::{InputError, ShownPath};
 use crate::matrix::npy::first_not_finite;
@@ -20,10 +22,87 @@ const WAIT_THREADS: usize = 2;
 #[derive(Debug)]
 pub struct ZarrMatrix {
     place: Place,
-    layout: Layout,
+    shape: (u64, u64),
+    is_vector: bool,
     stamp: [u8; 32],
     /// Opened by the first who reads, in the runtime that reads.
-    array: OnceCell<ZarrArray>,
+    array: OnceCell<Opened>,
+}
+
+/// An array that lies there, in its layout.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// In the layout of blocks.
+    Ours(ZarrArray),
+    /// In another one.
+    Foreign(ForeignArray),
+}
+
+impl Opened {
+    /// Opens an array that is whole, and returns the digest of its `zarr.json` too.
+    ///
+    /// # Errors
+    /// There is none, it is laid out in a way that is not read, or it cannot be read.
+    pub(super) async fn find(place: &Place) -> Result<(Self, [u8; 32]), InputError> {
+        let failed = |source| cannot_read(place, source);
+        if let Place::Folder(folder) = place
+            && !folder.is_dir()
+        {
+            return Err(if folder.exists() {
+                not_zarr(place, "a file")
+            } else {
+                let path = ShownPath::new(folder);
+                InputError::Missing { path }
+            });
+        }
+        let objects = Objects::join(place).await.map_err(failed)?;
+        let metadata = objects.get(METADATA, METADATA_BYTES_MAX).await;
+        let Some(metadata) = metadata.map_err(failed)? else {
+            return Err(absent(place, &objects).await);
+        };
+        let form = Form::decode(&metadata).map_err(|unread| match unread {
+            Unread::NotZarr(found) => not_zarr(place, &found),
+            Unread::Foreign { expected, found } => InputError::ForeignZarr {
+                place: place.to_string(),
+                expected,
+                found,
+            },
+        })?;
+        let place = place.clone();
+        let opened = match form {
+            Form::Ours(layout) => Self::Ours(ZarrArray::new(place, layout, objects)),
+            Form::Foreign(form) => Self::Foreign(ForeignArray::new(place, form, objects)),
+        };
+        Ok((opened, stamp(&metadata)))
+    }
+
+    /// Rows and columns.
+    fn shape(&self) -> (u64, u64) {
+        match self {
+            Self::Ours(array) => array.layout().shape(),
+            Self::Foreign(array) => array.form().shape(),
+        }
+    }
+
+    fn is_vector(&self) -> bool {
+        match self {
+            Self::Ours(_) => false,
+            Self::Foreign(array) => array.form().is_vector(),
+        }
+    }
+
+    /// Reads a part, column-major, and says what moved for it.
+    pub(super) async fn read_part(
+        &self,
+        at: (u64, u64),
+        rows: usize,
+        cols: usize,
+    ) -> Result<(BlockBuf, Moved), InputError> {
+        match self {
+            Self::Ours(array) => array.read_part(at, rows, cols).await,
+            Self::Foreign(array) => array.read_part(at, rows, cols).await,
+        }
+    }
 }
 
 impl ZarrMatrix {
@@ -40,15 +119,22 @@ impl ZarrMatrix {
                 reason: "expected a path that is valid UTF-8".to_owned(),
             });
         }
-        let (array, stamp) = wait(ZarrArray::open(place))?;
-        Ok(Self::known(place.clone(), array.layout(), stamp))
+        let (array, stamp) = wait(Opened::find(place))?;
+        let (shape, is_vector) = (array.shape(), array.is_vector());
+        Ok(Self::known(place.clone(), shape, is_vector, stamp))
     }
 
     /// An array that was found before.
-    pub(in crate::matrix) fn known(place: Place, layout: Layout, stamp: [u8; 32]) -> Self {
+    pub(in crate::matrix) fn known(
+        place: Place,
+        shape: (u64, u64),
+        is_vector: bool,
+        stamp: [u8; 32],
+    ) -> Self {
         Self {
             place,
-            layout,
+            shape,
+            is_vector,
             stamp,
             array: OnceCell::new(),
         }
@@ -59,9 +145,14 @@ impl ZarrMatrix {
         &self.place
     }
 
-    /// Sizes of the array and of its chunks.
-    pub fn layout(&self) -> Layout {
-        self.layout
+    /// Rows and columns; an array of one dimension is a column.
+    pub fn shape(&self) -> (u64, u64) {
+        self.shape
+    }
+
+    /// Whether the array has one dimension.
+    pub fn is_vector(&self) -> bool {
+        self.is_vector
     }
 
     /// Tells one `zarr.json` from another.
@@ -70,8 +161,8 @@ impl ZarrMatrix {
     }
 
     /// Reads the `rows` x `cols` block whose first entry is (`row0`, `col0`), column-major. A block
-    /// that is a chunk reads one chunk; any other reads all chunks that it overlaps, whole, and
-    /// nothing is kept for the next.
+    /// that is a chunk reads one chunk; any other reads all chunks that it overlaps, whole. Of an array in
+    /// the layout of blocks nothing is kept for the next.
     ///
     /// # Errors
     /// The array is another one, cannot be read or is damaged, or an entry is NaN or infinite.
@@ -121,7 +212,7 @@ impl ZarrMatrix {
 
     async fn read_from(
         &self,
-        array: &ZarrArray,
+        array: &Opened,
         (row0, col0): (u64, u64),
         rows: usize,
         cols: usize,
@@ -139,8 +230,8 @@ impl ZarrMatrix {
         Ok((tile, moved))
     }
 
-    async fn open_again(&self) -> Result<ZarrArray, InputError> {
-        let (array, stamp) = ZarrArray::open(&self.place).await?;
+    async fn open_again(&self) -> Result<Opened, InputError> {
+        let (array, stamp) = Opened::find(&self.place).await?;
         if stamp != self.stamp {
             return Err(InputError::Changed {
                 path: ShownPath::new(Path::new(&self.place.to_string())),

@@ -1,9 +1,10 @@
 //! `zarr.json` and what it says: the sizes of an array and of its chunks. Knows one layout of bytes
-//! (that of the blocks: column by column, little-endian, with a checksum) and names what is different.
+//! (that of the blocks: column by column, little-endian, with a checksum) and tells it from others.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::foreign::Foreign;
 use crate::matrix::random::check_size;
 
 /// Name of an array's metadata; written last, so that an array without it is not there.
@@ -122,7 +123,18 @@ impl Layout {
     pub(super) fn stamp(&self) -> [u8; 32] {
         stamp(self.encode().as_bytes())
     }
+}
 
+/// How an array is laid out.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Form {
+    /// As blocks are.
+    Ours(Layout),
+    /// As another program chose.
+    Foreign(Foreign),
+}
+
+impl Form {
     /// Reads `zarr.json`.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unread> {
         let value: Value = serde_json::from_slice(bytes)
@@ -140,7 +152,7 @@ impl Layout {
         }
         let metadata: Metadata = serde_json::from_value(value)
             .map_err(|error| Unread::NotZarr(format!("metadata that is wrong: {error}")))?;
-        metadata.layout()
+        metadata.form()
     }
 }
 
@@ -151,13 +163,13 @@ pub(super) fn stamp(metadata: &[u8]) -> [u8; 32] {
 
 /// `zarr.json` of an array, as far as it is looked at.
 #[derive(Deserialize)]
-struct Metadata {
-    shape: Vec<u64>,
-    data_type: Value,
-    chunk_grid: Extension,
-    chunk_key_encoding: Extension,
-    fill_value: Value,
-    codecs: Vec<Extension>,
+pub(super) struct Metadata {
+    pub(super) shape: Vec<u64>,
+    pub(super) data_type: Value,
+    pub(super) chunk_grid: Extension,
+    pub(super) chunk_key_encoding: Extension,
+    pub(super) fill_value: Value,
+    pub(super) codecs: Vec<Extension>,
     #[serde(default)]
     storage_transformers: Vec<Value>,
     #[serde(flatten)]
@@ -167,7 +179,7 @@ struct Metadata {
 /// A name with a configuration, or the name alone.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Extension {
+pub(super) enum Extension {
     Short(String),
     Full {
         name: String,
@@ -180,57 +192,46 @@ enum Extension {
 const UNDERSTOOD: [&str; 4] = ["zarr_format", "node_type", "attributes", "dimension_names"];
 
 impl Metadata {
-    fn layout(&self) -> Result<Layout, Unread> {
-        let foreign = |expected, found: String| Err(Unread::Foreign { expected, found });
-        let &[rows, cols] = self.shape.as_slice() else {
-            return foreign("a 2-d array", format!("shape {}", json!(self.shape)));
-        };
-        if self.data_type != "float64" {
-            return foreign("data type float64", excerpt(&self.data_type));
-        }
-        if self.chunk_grid.name() != "regular" {
-            return foreign("a regular chunk grid", self.chunk_grid.to_string());
-        }
-        let chunk = &self.chunk_grid.configuration()["chunk_shape"];
-        let [chunk_rows, chunk_cols] = chunk.as_array().map_or(&[][..], Vec::as_slice) else {
-            return foreign("chunks of two sizes", excerpt(chunk));
-        };
-        let separator = &self.chunk_key_encoding.configuration()["separator"];
-        let by_slash = separator.is_null() || separator == "/";
-        if self.chunk_key_encoding.name() != "default" || !by_slash {
-            let found = self.chunk_key_encoding.to_string();
-            return foreign("chunk keys c/0/0 (default, separator `/`)", found);
-        }
-        // Not -0.0, nor a NaN, which is text.
-        if self.fill_value.as_f64().map(f64::to_bits) != Some(0) {
-            return foreign("fill value 0.0", excerpt(&self.fill_value));
-        }
-        if !self.has_our_codecs() {
-            let names: Vec<_> = self.codecs.iter().map(Extension::to_string).collect();
-            return foreign(
-                "codecs transpose [1, 0], bytes little, crc32c",
-                names.join(", "),
-            );
-        }
+    fn form(&self) -> Result<Form, Unread> {
         if let Some(transformer) = self.storage_transformers.first() {
-            return foreign("no storage transformers", excerpt(transformer));
+            let found = excerpt(transformer);
+            let expected = "no storage transformers";
+            return Err(Unread::Foreign { expected, found });
         }
         let must_be_understood = |(name, value): &(&String, &Value)| {
             !UNDERSTOOD.contains(&name.as_str()) && value["must_understand"] != Value::Bool(false)
         };
         if let Some((name, _)) = self.rest.iter().find(must_be_understood) {
-            return foreign("no extension", format!("`{}`", shown(name)));
+            let found = format!("`{}`", shown(name));
+            let expected = "no extension";
+            return Err(Unread::Foreign { expected, found });
         }
+        match self.layout() {
+            Some(layout) => Ok(Form::Ours(layout)),
+            None => Foreign::new(self).map(Form::Foreign),
+        }
+    }
+
+    /// The layout of the array if it is that of blocks.
+    fn layout(&self) -> Option<Layout> {
+        let &[rows, cols] = self.shape.as_slice() else {
+            return None;
+        };
+        let chunk = self.chunk_grid.configuration()["chunk_shape"].as_array()?;
+        let separator = &self.chunk_key_encoding.configuration()["separator"];
+        let is_ours = self.data_type == "float64"
+            && self.chunk_grid.name() == "regular"
+            && self.chunk_key_encoding.name() == "default"
+            && (separator.is_null() || separator == "/")
+            // Not -0.0, nor a NaN, which is text.
+            && self.fill_value.as_f64().map(f64::to_bits) == Some(0)
+            && self.has_our_codecs();
         let side = |value: &Value| value.as_u64().and_then(|side| u32::try_from(side).ok());
-        match (side(chunk_rows), side(chunk_cols)) {
-            (Some(chunk_rows), Some(chunk_cols)) => Layout::new(rows, cols, chunk_rows, chunk_cols)
-                .or_else(|reason| {
-                    foreign(
-                        "a matrix of at most 2^63 bytes in chunks of at most 2 GiB",
-                        reason,
-                    )
-                }),
-            _ => foreign("chunk sizes below 2^32", excerpt(chunk)),
+        match chunk.as_slice() {
+            [chunk_rows, chunk_cols] if is_ours => {
+                Layout::new(rows, cols, side(chunk_rows)?, side(chunk_cols)?).ok()
+            }
+            _ => None,
         }
     }
 
@@ -247,13 +248,13 @@ impl Metadata {
 }
 
 impl Extension {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Self::Short(name) | Self::Full { name, .. } => name,
         }
     }
 
-    fn configuration(&self) -> &Value {
+    pub(super) fn configuration(&self) -> &Value {
         match self {
             Self::Short(_) => &Value::Null,
             Self::Full { configuration, .. } => configuration,
@@ -272,7 +273,7 @@ impl std::fmt::Display for Extension {
 }
 
 /// A value on one line, cut where it is long.
-fn excerpt(value: &Value) -> String {
+pub(super) fn excerpt(value: &Value) -> String {
     shown(&value.to_string())
 }
 

@@ -1,12 +1,17 @@
-//! Zarr v3 arrays of f64: inputs that are read by tiles, results that workers write tile by tile.
+//! Zarr v3 arrays: inputs that are read by tiles, results that workers write tile by tile.
 //!
-//! One layout, that of blocks: two dimensions, a regular grid of chunks named `c/i/j`, codecs transpose
-//! (column by column), bytes (little-endian) and crc32c. A tile is a chunk, so that it moves once. An
-//! array whose `zarr.json` is not there does not open: it is written last. Reading arrays that other
-//! programs laid out otherwise is not in this version.
+//! Results have one layout, that of blocks: f64, two dimensions, a regular grid of chunks named `c/i/j`, codecs
+//! transpose (column by column), bytes (little-endian) and crc32c. A tile is a chunk, so that it moves once. An
+//! array whose `zarr.json` is not there does not open: it is written last.
+//!
+//! Inputs may be laid out by other programs: one or two dimensions, real types, any chunks in a regular grid,
+//! codecs transpose, bytes, crc32c, gzip, zstd and sharding_indexed. Integers are rounded to f64 as those of `.npy`
+//! files are. Such a chunk is decoded within bounds that its array's metadata give: the codecs' own crates are used
+//! for that, since the crate `zarrs` decodes whatever length a chunk promises.
 
 mod array;
 mod chunk;
+mod foreign;
 mod input;
 mod metadata;
 mod result;

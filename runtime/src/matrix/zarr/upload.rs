@@ -5,7 +5,7 @@ use peerwren_transports::store::Place;
 use tokio::task::JoinSet;
 
 use super::array::ZarrArray;
-use super::input::ZarrMatrix;
+use super::input::{Opened, ZarrMatrix};
 use super::metadata::Layout;
 use crate::matrix::error::{InputError, OutputError, ShownPath};
 use crate::matrix::{MatrixSource, Moved, TileIndex, Tiling};
@@ -52,7 +52,7 @@ pub(crate) async fn upload(
     }
     array.finish().await?;
     let stamp = layout.stamp();
-    let matrix = ZarrMatrix::known(place.clone(), layout, stamp);
+    let matrix = ZarrMatrix::known(place.clone(), (m, n), false, stamp);
     Ok((matrix.into(), moved))
 }
 
@@ -64,9 +64,9 @@ pub(crate) async fn uploaded(
 ) -> Option<MatrixSource> {
     let (m, n) = source.shape();
     let layout = Layout::tiled(m, n, block).ok()?;
-    let (_, stamp) = ZarrArray::open(place).await.ok()?;
+    let (_, stamp) = Opened::find(place).await.ok()?;
     // All of the layout is in it.
-    (stamp == layout.stamp()).then(|| ZarrMatrix::known(place.clone(), layout, stamp).into())
+    (stamp == layout.stamp()).then(|| ZarrMatrix::known(place.clone(), (m, n), false, stamp).into())
 }
 
 async fn tile(
