@@ -291,26 +291,32 @@ fn what_cannot_be_meant_is_refused_before_anything_runs() {
     }
 }
 
+/// A Python that has zarr; none was said aloud.
+fn python() -> Option<std::ffi::OsString> {
+    let python = std::env::var_os("PEERWREN_PYTHON").filter(|python| !python.is_empty());
+    if python.is_none() {
+        command::say("SKIPPED: PEERWREN_PYTHON names no Python that has zarr 3 and numpy");
+    }
+    python
+}
+
+fn script(bench: &Bench, python: &std::ffi::OsStr, arguments: &str) {
+    let output = Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/zarr_python.py"))
+        .args(arguments.split_whitespace())
+        .current_dir(&bench.folder)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments}: {told}");
+}
+
 #[test]
 fn zarr_python_and_peerwren_read_each_others_arrays() {
-    let Some(python) = std::env::var_os("PEERWREN_PYTHON").filter(|python| !python.is_empty())
-    else {
-        command::say("SKIPPED: PEERWREN_PYTHON names no Python that has zarr 3 and numpy");
+    let (Some(python), Some(bench)) = (python(), Bench::new("python")) else {
         return;
     };
-    let Some(bench) = Bench::new("python") else {
-        return;
-    };
-    let script = |arguments: &str| {
-        let output = Command::new(&python)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/zarr_python.py"))
-            .args(arguments.split_whitespace())
-            .current_dir(&bench.folder)
-            .output()
-            .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments}: {told}");
-    };
+    let script = |arguments: &str| script(&bench, &python, arguments);
     // With edges, tall, wide, and one chunk alone.
     for (shape, block) in [("100x70", 16), ("200x9", 16), ("9x200", 32), ("5x5", 8)] {
         let line = format!(
@@ -330,5 +336,120 @@ fn zarr_python_and_peerwren_read_each_others_arrays() {
             bench.succeed(&format!("qr {input} {options} --r {r}"));
         }
         assert_eq!(bench.file_bits("r1.npy"), bench.file_bits("r2.npy"));
+    }
+}
+
+/// What zarr-python writes by its defaults and otherwise is read as NumPy has it, and factored with the same
+/// bits, from a folder and from a bucket.
+#[test]
+fn arrays_in_zarr_pythons_own_layouts_are_read() {
+    let (Some(python), Some(bench)) = (python(), Bench::new("foreign")) else {
+        return;
+    };
+    script(&bench, &python, "foreign f");
+    let folder = bench.folder.join("f");
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|name| name.strip_suffix(".npy").map(str::to_owned))
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 25, "{names:?}");
+    for name in &names {
+        let array = bench.file_bits(&format!("f/{name}.zarr"));
+        assert_eq!(array, bench.file_bits(&format!("f/{name}.npy")), "{name}");
+        let source = folder.join(format!("{name}.zarr"));
+        let source = MatrixSource::parse(source.to_str().unwrap()).unwrap();
+        assert_eq!(source.is_vector(), name == "vector");
+    }
+    // Tiles that are chunks, smaller, larger, and across them.
+    for (name, block) in [
+        ("default", 16),
+        ("chunked", 16),
+        ("odd", 9),
+        ("sharded", 24),
+        ("int32", 5),
+    ] {
+        let options = format!("--block {block} --tree grid:2x1 --workers 2 --quiet");
+        bench.succeed(&format!("qr f/{name}.npy {options} --r r1.npy"));
+        bench.succeed(&format!(
+            "qr f/{name}.zarr {options} --r r2.npy --report p.json"
+        ));
+        assert_eq!(
+            bench.file_bits("r1.npy"),
+            bench.file_bits("r2.npy"),
+            "{name}"
+        );
+        let report = bench.report();
+        assert_eq!(
+            report["inputs_read"], report["bytes"]["store_read"],
+            "{name}"
+        );
+    }
+    for path in ["zarr.json", "c/0/0", "c/1/2"] {
+        let object = fs::read(folder.join("chunked.zarr").join(path)).unwrap();
+        bench.server.write(&format!("b.zarr/{path}"), &object);
+    }
+    let options = "--block 16 --tree grid:2x1 --workers 2 --quiet";
+    bench.succeed(&format!(
+        "qr s3://bucket/b.zarr {options} --r s3://bucket/r.zarr"
+    ));
+    assert_eq!(
+        bench
+            .server
+            .keys()
+            .iter()
+            .filter(|key| key.starts_with("r.zarr"))
+            .count(),
+        7
+    );
+
+    // A chunk that was damaged is named.
+    let chunk = folder.join("both.zarr/c/1/0");
+    let mut bytes = fs::read(&chunk).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&chunk, bytes).unwrap();
+    let table = [
+        ("both", 1, "f/both.zarr/c/1/0: "),
+        (
+            "wide",
+            1,
+            "f/wide.zarr: expected finite entries, found NaN at [",
+        ),
+        (
+            "narrow",
+            1,
+            "f/narrow.zarr: expected finite entries, found inf at [",
+        ),
+        (
+            "complex",
+            2,
+            "f/complex.zarr/zarr.json: expected data type float64, float32, bool or integers of up to 64 bits, \
+             found \"complex128\"",
+        ),
+        (
+            "cube",
+            2,
+            "f/cube.zarr/zarr.json: expected a 1-d or 2-d array, found shape [3,3,3]",
+        ),
+        (
+            "second",
+            2,
+            "f/second.zarr: expected a Zarr v3 array, found a Zarr v2 array",
+        ),
+    ];
+    for (name, status, reason) in table {
+        let output = bench.run(&format!(
+            "qr f/{name}.zarr --block 16 --workers 1 --quiet --r r.npy"
+        ));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{name}: {told}");
+        let mut lines = told.lines().filter(|line| line.starts_with("error: "));
+        let line = lines.next().unwrap_or_default();
+        assert!(
+            line.contains(reason) && lines.next().is_none(),
+            "{name}: {told}"
+        );
     }
 }

@@ -416,7 +416,7 @@ proptest! {
         let separator = if by_dot { "." } else { "/" };
         let value = |i: u64, j: u64| {
             let chunk = (i / rows as u64, j / cols as u64);
-            let is_absent = (chunk.0 + 2 * chunk.1) % 5 == absent || (i / 7 + j / 5) % 3 == 0;
+            let is_absent = (chunk.0 + 2 * chunk.1) % 5 == absent || (i / 7 + j / 5).is_multiple_of(3);
             if is_absent { FILL } else { ((3 * i + 7 * j) % 120) as u8 }
         };
         let shown = |value: u8| {
