@@ -4,7 +4,7 @@ use crate::apply::{Block, Profile, Side, Target, TileColumns, UnitTileColumns, u
 use crate::micro::{Cpu, Place};
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use crate::panel::{Matrix, factor_tall, panel_words};
-use crate::tile::TileMut;
+use crate::tile::{TileMut, TileRef};
 
 pub(crate) fn ops() -> Vec<KernelOp> {
     let unmqr = |signature, side| {
@@ -33,9 +33,13 @@ pub(crate) fn ops() -> Vec<KernelOp> {
     ]
 }
 
-/// 4 m n r - 2 (m + n) r^2 + 4/3 r^3: 2 m n^2 - 2/3 n^3 where m >= n.
 fn geqrt_flops(shapes: &TaskShapes<'_>) -> u64 {
     let (m, n) = shapes.input(0);
+    factor_flops(m, n)
+}
+
+/// 4 m n r - 2 (m + n) r^2 + 4/3 r^3: 2 m n^2 - 2/3 n^3 where m >= n.
+pub(crate) fn factor_flops(m: usize, n: usize) -> u64 {
     let (m, n, r) = (m as u64, n as u64, m.min(n) as u64);
     4 * m * n * r + 4 * r * r * r / 3 - 2 * (m + n) * r * r
 }
@@ -48,7 +52,7 @@ fn geqrt_scratch(shapes: &TaskShapes<'_>) -> usize {
 }
 
 /// Scratch of [`factor_blocks`].
-fn tall_words(m: usize, ib: usize) -> usize {
+pub(crate) fn tall_words(m: usize, ib: usize) -> usize {
     ib * ib + panel_words(m, ib).max(Block::words(m, ib) + Block::apply_words(ib))
 }
 
@@ -64,7 +68,7 @@ fn geqrt(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
 }
 
 /// Factors the `m` x `n` matrix `input` into `a`, its groups of reflectors as the tile `t` has them.
-fn factor_blocks(
+pub(crate) fn factor_blocks(
     cpu: Cpu,
     input: &[f64],
     a: &mut [f64],
@@ -146,25 +150,49 @@ pub(crate) fn groups(r: usize, ib: usize, side: Side) -> impl Iterator<Item = (u
     })
 }
 
-/// 4 m r c - 2 r^2 c.
 fn unmqr_flops(shapes: &TaskShapes<'_>) -> u64 {
     let ((m, r), (_, c)) = (shapes.input(0), shapes.input(2));
+    apply_flops(m, r, c)
+}
+
+/// 4 m r c - 2 r^2 c.
+pub(crate) fn apply_flops(m: usize, r: usize, c: usize) -> u64 {
     let (m, r, c) = (m as u64, r as u64, c as u64);
     (4 * m * r * c).saturating_sub(2 * r * r * c)
 }
 
 fn unmqr_scratch(shapes: &TaskShapes<'_>) -> usize {
-    let (m, _) = shapes.input(0);
-    let (r, b) = shapes.input(1);
-    Block::words(m, b.min(r)) + Block::apply_words(b.min(r))
+    apply_words(shapes.input(0), shapes.input(1).1)
 }
 
 fn unmqr(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     let (v, t, c) = (tiles.input(0), tiles.input(1), tiles.input(2));
-    let ((m, r), (_, cols)) = (v.shape.dense(), c.shape.dense());
     let ([output], scratch) = tiles.outputs();
-    let cpu = Cpu::new();
-    let mut source = Some(c.data);
+    let cols = c.shape.cols as usize;
+    apply(
+        Cpu::new(),
+        (v, t, side),
+        (output.data, Some(c.data)),
+        cols,
+        scratch,
+    );
+    Ok(())
+}
+
+/// Scratch words of [`apply`] for V of `m` x `r` and inner block `ib`.
+pub(crate) fn apply_words((m, r): (usize, usize), ib: usize) -> usize {
+    Block::words(m, ib.min(r)) + Block::apply_words(ib.min(r))
+}
+
+/// `c` becomes Q' or Q times `source`, or times itself where there is none.
+pub(crate) fn apply(
+    cpu: Cpu,
+    (v, t, side): (TileRef<'_>, TileRef<'_>, Side),
+    (c, mut source): (&mut [f64], Option<&[f64]>),
+    cols: usize,
+    scratch: &mut [f64],
+) {
+    let (m, r) = v.shape.dense();
     for (j, k) in groups(r, t.shape.cols as usize, side) {
         let (columns, factor) = (
             UnitTileColumns { tile: v, first: j },
@@ -184,11 +212,10 @@ fn unmqr(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
             ..Place::dense(m)
         };
         let target = Target {
-            data: output.data,
+            data: &mut *c,
             place,
             source: source.take(),
         };
         block.apply(cpu, None, target, cols, work);
     }
-    Ok(())
 }

@@ -59,11 +59,15 @@ mod cholesky;
 mod gemm;
 mod geqrt;
 mod householder;
+mod lq;
+mod lu;
+mod norms;
 mod numpywren;
 pub mod op;
 mod pack;
 mod panel;
 mod product;
+mod rows;
 mod self_test;
 pub mod signature;
 mod solve;
@@ -82,10 +86,14 @@ fn standard_ops() -> Vec<KernelOp> {
         gemm::ops(),
         cholesky::ops(),
         trsm::ops(),
+        lu::ops(),
+        rows::ops(),
         geqrt::ops(),
         stacked::ops(),
+        lq::ops(),
         numpywren::ops(),
         check::ops(),
+        norms::ops(),
     ];
     families.into_iter().flatten().collect()
 }

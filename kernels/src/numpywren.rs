@@ -1,4 +1,4 @@
-//! The kernels of numpywren's own QR, our baseline: V dense, T a full triangle, pairs of triangles
+//! The kernels of numpywren's own QR and LQ, our baseline: V dense, T a full triangle, pairs of triangles
 //! factored as one dense stacked matrix. Products are the library's.
 //!
 //! Q = I - V T V' with V unit lower (`m` x `n`, zeros stored) and T upper (`n` x `n`).
@@ -9,6 +9,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use crate::apply::Side;
 use crate::micro::Cpu;
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
+use crate::pack::transpose;
 use crate::panel::{Matrix, factor_tall, panel_words};
 use crate::tile::TileMut;
 
@@ -54,6 +55,37 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             "qr_trailing_update_n(full(p,n), full(n,n), full(n,c), full(n,c)?) -> full(n,c), full(n,c)? where p >= n",
             Side::Plain,
         ),
+        // A = [R' 0] (I - V T' V'), from A' = (I - V T V') [R; 0].
+        KernelOp::standard(
+            "lq_factor(full(m,n)) -> full(n,m), full(m,m), full(m,m) where n >= m",
+            lq_factor,
+        )
+        .with_flops(factor_flops)
+        .with_scratch(lq_scratch),
+        // [L1 L2] = [L 0] (I - V T' V'); without L2, L1 alone. Rows of V beyond them are zeros.
+        KernelOp::standard(
+            "lq_factor_triangular(full(n,n), full(n,n)?) -> full(p,n), full(n,n), full(n,n) where p >= n",
+            lq_factor_triangular,
+        )
+        .with_flops(factor_flops)
+        .with_scratch(lq_scratch),
+        // C (I - V T V').
+        KernelOp::standard("lq_leaf(full(m,n), full(n,n), full(c,m)) -> full(c,m)", lq_leaf)
+            .with_flops(|shapes| {
+                let ((m, n), (c, _)) = (shapes.input(0), shapes.input(2));
+                ((4 * m + 2 * n) * n * c) as u64
+            })
+            .with_scratch(|shapes| 2 * shapes.input(1).0 * shapes.input(2).0),
+        // [S1 S2] (I - V T V').
+        KernelOp::standard(
+            "lq_trailing_update(full(p,n), full(n,n), full(c,n), full(c,n)?) -> full(c,n), full(c,n)? where p >= n",
+            lq_trailing_update,
+        )
+        .with_flops(|shapes| {
+            let ((p, n), (c, _)) = (shapes.input(0), shapes.input(2));
+            ((4 * p + 2 * n) * n * c) as u64
+        })
+        .with_scratch(|shapes| 2 * shapes.input(1).0 * shapes.input(2).0),
         KernelOp::standard("identity(full(m,n)) -> full(m,n)", |tiles| {
             let input = tiles.input(0);
             let ([output], _) = tiles.outputs();
@@ -88,12 +120,7 @@ fn qr_factor_triangular(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError
     let n = top.shape.cols as usize;
     let ([v, t, r], scratch) = tiles.outputs();
     let p = v.shape.rows as usize;
-    if bottom.is_some() && p < 2 * n {
-        return Err(KernelError::Failed(format!(
-            "qr_factor_triangular: V of two tiles of {n} rows should have {} rows, got {p}",
-            2 * n
-        )));
-    }
+    check_pair("qr_factor_triangular", n, p, bottom.is_some())?;
     for (j, column) in v.data.chunks_exact_mut(p).enumerate() {
         column[..n].copy_from_slice(&top.data[j * n..(j + 1) * n]);
         let rest = &mut column[n..];
@@ -103,6 +130,63 @@ fn qr_factor_triangular(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError
         }
     }
     factor(v, t, r, (p, n), scratch)
+}
+
+/// V of two tiles has the rows of both.
+fn check_pair(name: &str, n: usize, p: usize, pair: bool) -> Result<(), KernelError> {
+    if pair && p < 2 * n {
+        return Err(KernelError::Failed(format!(
+            "{name}: V of two tiles of {n} rows should have {} rows, got {p}",
+            2 * n
+        )));
+    }
+    Ok(())
+}
+
+fn lq_scratch(shapes: &TaskShapes<'_>) -> usize {
+    let (m, n) = shapes.output(0);
+    n * n + panel_words(m, n)
+}
+
+fn lq_factor(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
+    let a = tiles.input(0);
+    let (m, n) = a.shape.dense();
+    let ([v, t, l], scratch) = tiles.outputs();
+    transpose(Cpu::new(), (a.data, m), (m, n), (&mut *v.data, n));
+    factor_lower(v, t, l, (n, m), scratch)
+}
+
+fn lq_factor_triangular(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
+    let (left, right) = (tiles.input(0), tiles.optional_input(1));
+    let n = left.shape.cols as usize;
+    let ([v, t, l], scratch) = tiles.outputs();
+    let p = v.shape.rows as usize;
+    check_pair("lq_factor_triangular", n, p, right.is_some())?;
+    v.data.fill(0.0);
+    for (i, tile) in [Some(left), right].into_iter().flatten().enumerate() {
+        transpose(
+            Cpu::new(),
+            (tile.data, n),
+            (n, n),
+            (&mut v.data[i * n..], p),
+        );
+    }
+    factor_lower(v, t, l, (p, n), scratch)
+}
+
+/// [`factor`], and R' instead of R.
+fn factor_lower(
+    v: &mut TileMut<'_>,
+    t: &mut TileMut<'_>,
+    l: &mut TileMut<'_>,
+    (m, n): (usize, usize),
+    scratch: &mut [f64],
+) -> Result<(), KernelError> {
+    let (upper, scratch) = scratch.split_at_mut(n * n);
+    let mut r = TileMut::new(l.shape, upper);
+    factor(v, t, &mut r, (m, n), scratch)?;
+    transpose(Cpu::new(), (upper, n), (n, n), (&mut *l.data, n));
+    Ok(())
 }
 
 /// Factors what is in `v`, and makes zeros and ones explicit.
@@ -180,14 +264,7 @@ fn trailing_update(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), Kern
         tiles.optional_input(3),
     );
     let ((p, n), (_, cols)) = (v.shape.dense(), s1.shape.dense());
-    let partner_out = tiles.outputs.get(1).is_some_and(Option::is_some);
-    if partner_out != s2.is_some() || (s2.is_some() && p < 2 * n) {
-        return Err(KernelError::Failed(format!(
-            "qr_trailing_update: both or neither of input 4 and output 2 should be there, and with them {} rows of V, \
-             got {p}",
-            2 * n
-        )));
-    }
+    check_partner("qr_trailing_update", tiles, (p, n))?;
     let v = dense(v.data, p, n);
     let scratch = &mut *tiles.scratch;
     let (w, tw) = scratch.split_at_mut(n * cols);
@@ -222,6 +299,79 @@ fn trailing_update(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), Kern
                 tw,
                 -1.0,
             );
+        }
+    }
+    Ok(())
+}
+
+/// Both or neither of the second tile and its update are there, and V has the rows of both.
+fn check_partner(
+    name: &str,
+    tiles: &TaskTiles<'_, '_>,
+    (p, n): (usize, usize),
+) -> Result<(), KernelError> {
+    let input = tiles.optional_input(3).is_some();
+    let output = tiles.outputs.get(1).is_some_and(Option::is_some);
+    if output != input || (input && p < 2 * n) {
+        return Err(KernelError::Failed(format!(
+            "{name}: both or neither of input 4 and output 2 should be there, and with them {} rows of V, got {p}",
+            2 * n
+        )));
+    }
+    Ok(())
+}
+
+fn lq_leaf(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
+    let (v, t, c) = (tiles.input(0), tiles.input(1), tiles.input(2));
+    let ((m, n), (rows, _)) = (v.shape.dense(), c.shape.dense());
+    let ([output], scratch) = tiles.outputs();
+    output.data.copy_from_slice(c.data);
+    let (v, t) = (dense(v.data, m, n), dense(t.data, n, n));
+    let (w, wt) = scratch.split_at_mut(rows * n);
+    let c = dense(c.data, rows, m);
+    product(dense_mut(w, rows, n), Accum::Replace, c, v, 1.0);
+    product(
+        dense_mut(wt, rows, n),
+        Accum::Replace,
+        dense(w, rows, n),
+        t,
+        1.0,
+    );
+    let (wt, v) = (dense(wt, rows, n), v.transpose());
+    product(dense_mut(output.data, rows, m), Accum::Add, wt, v, -1.0);
+    Ok(())
+}
+
+fn lq_trailing_update(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
+    let (v, t, s1, s2) = (
+        tiles.input(0),
+        tiles.input(1),
+        tiles.input(2),
+        tiles.optional_input(3),
+    );
+    let ((p, n), (rows, _)) = (v.shape.dense(), s1.shape.dense());
+    check_partner("lq_trailing_update", tiles, (p, n))?;
+    let (v, t) = (dense(v.data, p, n), dense(t.data, n, n));
+    let (w, wt) = tiles.scratch.split_at_mut(rows * n);
+    for (i, s) in [Some(s1), s2].into_iter().flatten().enumerate() {
+        let accum = if i == 0 { Accum::Replace } else { Accum::Add };
+        let (s, v) = (dense(s.data, rows, n), v.subrows(i * n, n));
+        product(dense_mut(w, rows, n), accum, s, v, 1.0);
+    }
+    product(
+        dense_mut(wt, rows, n),
+        Accum::Replace,
+        dense(w, rows, n),
+        t,
+        1.0,
+    );
+    let wt = dense(wt, rows, n);
+    let pairs = [Some(s1), s2].into_iter().zip(tiles.outputs.iter_mut());
+    for (i, (input, output)) in pairs.enumerate() {
+        if let (Some(input), Some(output)) = (input, output) {
+            output.data.copy_from_slice(input.data);
+            let v = v.subrows(i * n, n).transpose();
+            product(dense_mut(output.data, rows, n), Accum::Add, wt, v, -1.0);
         }
     }
     Ok(())

@@ -63,6 +63,9 @@ pub(crate) fn solve_left(
     (n, cols): (usize, usize),
     scratch: &mut [f64],
 ) {
+    if cols == 0 {
+        return;
+    }
     if n <= BASE {
         let small = Small::new(t, ldt, n, diagonal);
         cpu.dispatch(Left {

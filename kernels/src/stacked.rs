@@ -4,12 +4,12 @@
 //! [R; A] = Q [R'; 0] with Q = I - [I; V2] T [I; V2]'. V2 has A's shape, zeros included.
 
 use crate::apply::{Block, Profile, Side, Target, TileColumns, upper};
-use crate::geqrt::{groups, write_group};
+use crate::geqrt::{apply_words, groups, write_group};
 use crate::micro::{Cpu, Place, Stride};
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use crate::pack::Dense;
 use crate::panel::{Matrix, factor_stacked, panel_words};
-use crate::tile::{Kind, Shape, TileRef};
+use crate::tile::{Kind, Shape, TileMut, TileRef};
 
 pub(crate) fn ops() -> Vec<KernelOp> {
     let tsmqr = |signature, side| {
@@ -59,18 +59,32 @@ pub(crate) fn ops() -> Vec<KernelOp> {
 
 /// A diagonal block of R, a block of a packed A, one T, and what a panel or its application takes.
 fn factor_scratch(shapes: &TaskShapes<'_>) -> usize {
-    let (m, n) = shapes.input(1);
-    let ib = shapes.output(1).1.min(n);
+    factor_words(shapes.input(1), shapes.output(1).1)
+}
+
+/// The same for A of `m` x `n` and inner block `ib`.
+pub(crate) fn factor_words((m, n): (usize, usize), ib: usize) -> usize {
+    let ib = ib.min(n);
     2 * ib * ib + m * ib + panel_words(m, ib).max(Block::words(m, ib) + Block::apply_words(ib))
 }
 
-/// tsqrt and ttqrt, a block of columns at a time: R in its packing, a full A in place, a block of a
-/// packed A as a dense copy.
 fn factor(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (r, a) = (tiles.input(0), tiles.input(1));
-    let (m, n) = a.shape.dense();
     let ([v, t, r_new], scratch) = tiles.outputs();
-    let (shape, cpu, ib) = (a.shape, Cpu::new(), t.shape.cols as usize);
+    factor_tiles(Cpu::new(), (r, a), (v, t), r_new, scratch)
+}
+
+/// tsqrt and ttqrt, a block of columns at a time: R in its packing, a full A in place, a block of a
+/// packed A as a dense copy. V, T and the new R are written.
+pub(crate) fn factor_tiles(
+    cpu: Cpu,
+    (r, a): (TileRef<'_>, TileRef<'_>),
+    (v, t): (&mut TileMut<'_>, &mut TileMut<'_>),
+    r_new: &mut TileMut<'_>,
+    scratch: &mut [f64],
+) -> Result<(), KernelError> {
+    let (m, n) = a.shape.dense();
+    let (shape, ib) = (a.shape, t.shape.cols as usize);
     r_new.data.copy_from_slice(r.data);
     // The first block's application copies the columns after it.
     let first = shape.span(ib.min(n)).offset;
@@ -205,9 +219,13 @@ fn store(shape: Shape, data: &mut [f64], first: usize, block: &[f64], rows: usiz
     }
 }
 
-/// Four times the products of entries of V2 with the columns to their right.
 fn ttqrt_flops(shapes: &TaskShapes<'_>) -> u64 {
     let (q, n) = shapes.input(1);
+    triangle_flops(q, n)
+}
+
+/// Four times the products of entries of V2, an upper trapezoid of `q` x `n`, with the columns to their right.
+pub(crate) fn triangle_flops(q: usize, n: usize) -> u64 {
     let (q, n) = (q as u64, n as u64);
     2 * n * q * q + 2 * q * (n - q) * (n - q) - 4 * q * q * q / 3
 }
@@ -226,17 +244,19 @@ fn tsmqr_flops(shapes: &TaskShapes<'_>) -> u64 {
     4 * (m * n * c) as u64
 }
 
-/// 4 c times the entries of V2.
 fn ttmqr_flops(shapes: &TaskShapes<'_>) -> u64 {
     let ((q, n), (_, c)) = (shapes.input(0), shapes.input(3));
+    triangle_apply_flops(q, n, c)
+}
+
+/// 4 c times the entries of V2.
+pub(crate) fn triangle_apply_flops(q: usize, n: usize, c: usize) -> u64 {
     let (q, n, c) = (q as u64, n as u64, c as u64);
     4 * q * n * c - 2 * q * q * c
 }
 
 fn apply_scratch(shapes: &TaskShapes<'_>) -> usize {
-    let (m, _) = shapes.input(0);
-    let (n, b) = shapes.input(1);
-    Block::words(m, b.min(n)) + Block::apply_words(b.min(n))
+    apply_words(shapes.input(0), shapes.input(1).1)
 }
 
 /// [C1; C2] becomes Q' or Q times itself; rows of C1 from n on and of C2 below V2 are copied.
@@ -247,11 +267,27 @@ fn apply(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
         tiles.input(2),
         tiles.input(3),
     );
-    let ((m, n), (p, cols), (rows, _)) = (v.shape.dense(), c1.shape.dense(), c2.shape.dense());
+    let ((p, cols), (rows, _)) = (c1.shape.dense(), c2.shape.dense());
     let ([top, bottom], scratch) = tiles.outputs();
-    let cpu = Cpu::new();
-    copy_rows(top.data, c1.data, p, n);
-    let mut source = Some(c2.data);
+    copy_rows(top.data, c1.data, p, v.shape.cols as usize);
+    let top = (&mut *top.data, p, Some(c1.data));
+    let bottom = (&mut *bottom.data, rows, Some(c2.data));
+    apply_tiles(Cpu::new(), (v, t, side), (top, bottom), cols, scratch);
+    Ok(())
+}
+
+/// Columns that are written, how many rows each has, and what they were if they have not been copied yet.
+pub(crate) type Half<'a> = (&'a mut [f64], usize, Option<&'a [f64]>);
+
+/// [C1; C2] becomes Q' or Q times itself; rows of C1 from n on are not looked at.
+pub(crate) fn apply_tiles(
+    cpu: Cpu,
+    (v, t, side): (TileRef<'_>, TileRef<'_>, Side),
+    ((top, p, top_source), (bottom, rows, mut source)): (Half<'_>, Half<'_>),
+    cols: usize,
+    scratch: &mut [f64],
+) {
+    let (m, n) = v.shape.dense();
     for (j, k) in groups(n, t.shape.cols as usize, side) {
         let (reached, profile) = reach(v.shape.kind, m, j, k);
         let (columns, factor) = (
@@ -266,18 +302,17 @@ fn apply(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
             ..Place::dense(p)
         };
         let top = Target {
-            data: &mut *top.data,
+            data: &mut *top,
             place,
-            source: Some(c1.data),
+            source: top_source,
         };
         let bottom = Target {
-            data: &mut *bottom.data,
+            data: &mut *bottom,
             place: Place::dense(rows),
             source: source.take(),
         };
         block.apply(cpu, Some(top), bottom, cols, work);
     }
-    Ok(())
 }
 
 /// Copies the rows from `first` on of matrices with leading dimension `ld`.

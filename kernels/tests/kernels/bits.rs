@@ -37,7 +37,36 @@ trsm_upper upper:45x45 full:45x37 -> full:45x37
 trsm_upper_t upper:45x45 full:45x37 -> full:45x37
 trsm_unit unit:45x45 full:45x37 -> full:45x37
 trsm_unit_t unit:45x45 full:45x37 -> full:45x37
-trsm_right upper:45x45 full:61x45 -> full:61x45";
+trsm_right upper:45x45 full:61x45 -> full:61x45
+getrf full:61x45 -> index:61 unit:61x45 upper:45x45
+getrf full:45x61 -> index:45 unit:45x45 upper:45x61
+playoff full:33x21 full:17x21 -> index:50
+swap_rows index:50 full:33x7 full:17x7 -> full:33x7 full:17x7
+swap_index index:50 index:33 index:17 -> index:33 index:17
+permute_rows index:33 full:33x7 -> full:33x7
+permute_index index:33 index:33 -> index:33
+pick_rows full:33x7 index:33 index:1 full:1x7 -> full:33x7
+pick_rows - index:33 index:1 full:1x7 -> full:33x7
+take full:50x40 index:33 index:29 -> full:33x29
+residual_start lower:33x29 full:1x1 -> full:33x29
+residual_step full:33x29 unit:33x21 upper:21x29 full:1x1 -> full:33x29
+residual_step_nt full:33x29 lower:33x21 full:29x21 full:1x1 -> full:33x29
+residual_step_tn full:33x29 lower:41x33 unit:41x29 full:1x1 -> full:33x29
+colsum_sym full:29x29 full:1x29 -> full:1x29
+rowsum full:33x29 full:1x33 -> full:1x33
+ssq unit:33x29 - -> full:1x2
+transpose full:33x29 -> full:29x33
+gelqt full:45x61 -> unit:61x45 tfac:45x20 lower:45x45
+tslqt lower:45x45 full:45x61 -> full:61x45 tfac:45x20 lower:45x45
+ttlqt lower:45x45 lower:45x31 -> upper:31x45 tfac:45x20 lower:45x45
+unmlq unit:61x45 tfac:45x20 full:37x61 -> full:37x61
+tsmlq full:61x45 tfac:45x20 full:37x50 full:37x61 -> full:37x50 full:37x61
+ttmlq upper:31x45 tfac:45x20 full:37x50 full:37x40 -> full:37x50 full:37x40
+lq_factor full:45x61 -> full:61x45 full:45x45 full:45x45
+lq_factor_triangular full:45x45 full:45x45 -> full:90x45 full:45x45 full:45x45
+lq_factor_triangular full:45x45 -> full:45x45 full:45x45 full:45x45
+lq_leaf full:61x45 full:45x45 full:37x61 -> full:37x61
+lq_trailing_update full:90x45 full:45x45 full:37x45 full:37x45 -> full:37x45 full:37x45";
 
 fn read(line: &str) -> Case {
     let mut words = line.split(' ');
@@ -192,6 +221,7 @@ fn cases() -> Vec<(&'static str, Vec<Tile>, Vec<Shape>)> {
             ],
             vec![f(45, 37), f(45, 37)],
         ),
+        ("norm_of_ssq", vec![some(f(1, 2), -0.1)], vec![f(1, 1)]),
         ("identity", vec![full(5, 7, 18)], vec![f(5, 7)]),
         ("amax", vec![full(5, 7, 18)], vec![f(1, 1)]),
         ("max", vec![full(1, 1, 18), full(1, 1, 19)], vec![f(1, 1)]),
@@ -211,7 +241,7 @@ fn cases() -> Vec<(&'static str, Vec<Tile>, Vec<Shape>)> {
             vec![f(33, 29)],
         ),
         (
-            "residual_step_upper",
+            "residual_step",
             vec![
                 full(33, 29, 20),
                 full(33, 21, 21),

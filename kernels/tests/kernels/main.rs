@@ -5,4 +5,7 @@ mod baseline;
 mod bits;
 mod compact;
 mod harness;
+mod lq;
+mod lu;
+mod norms;
 mod solve;

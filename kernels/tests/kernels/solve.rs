@@ -185,8 +185,9 @@ fn check_systems(n: usize, c: usize, flavour: Flavour, seed: u64) {
             dense
         };
         // Right-hand sides of the triangle's own size, so that solutions stay in range.
-        let b = t.scaled(t.amax()).times(&b);
-        let b = Dense::new(n, c, |i, j| b.at(i, j) * t.amax());
+        let scale = t.amax();
+        let b = t.scaled(scale).times(&b);
+        let b = Dense::new(n, c, |i, j| b.at(i, j) * scale);
         let right = name == "trsm" || name == "trsm_right";
         let given = if right { b.transposed() } else { b.clone() };
         let out = try_run(
