@@ -51,7 +51,7 @@ fn potrf(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
 }
 
 /// Scratch words of [`factor`].
-fn factor_words(n: usize) -> usize {
+pub(crate) fn factor_words(n: usize) -> usize {
     if n <= BASE {
         return 0;
     }
@@ -62,7 +62,12 @@ fn factor_words(n: usize) -> usize {
 
 /// Factors the lower triangle of `a` in place, by halves; or the order of the first minor that is not positive. What is
 /// above the diagonal is overwritten.
-fn factor(cpu: Cpu, mut a: Matrix<'_>, n: usize, scratch: &mut [f64]) -> Result<(), usize> {
+pub(crate) fn factor(
+    cpu: Cpu,
+    mut a: Matrix<'_>,
+    n: usize,
+    scratch: &mut [f64],
+) -> Result<(), usize> {
     if n <= BASE {
         return factor_base(a, n);
     }

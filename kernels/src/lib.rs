@@ -1,5 +1,5 @@
-//! Tile kernels of peerwren: QR of tiles in compact WY form, one thread a kernel. Knows tiles and
-//! shapes, never keys, networks, tasks or programs.
+//! Tile kernels of peerwren: products, Cholesky, LU, QR, LQ and singular values of tiles, one thread a kernel. Knows
+//! tiles and shapes, never keys, networks, tasks or programs.
 //!
 //! A [`KernelSet`] maps the names that programs use to [`KernelOp`]s. Each has a [`Signature`], checks
 //! the shapes of its tiles against it, tells its flops and scratch, and runs. It allocates nothing: the
@@ -9,10 +9,21 @@
 //! geqrt unmqr          a tile; what applies its Q (unmqr_n: Q itself, unmqr: its transpose)
 //! tsqrt tsmqr          a triangle on top of a tile
 //! ttqrt ttmqr          a triangle on top of a triangle
-//! qr_factor, qr_leaf, qr_factor_triangular, qr_trailing_update, identity
+//! gelqt, tslqt, ttlqt, unmlq, tsmlq, ttmlq
+//!                      the same for LQ, from the right
+//! gemm, gemm_sub, gemm_sub_nt, gemm_sub_tn, syrk, axpby, mul, add
+//!                      products and sums
+//! potrf, trsm          Cholesky of a tile, and what follows in its column
+//! getrf, playoff, swap_rows, pick_rows, ..
+//!                      LU of a tile, tournaments of pivot rows, and what moves rows by their indices
+//! trsm_lower, trsm_upper, trsm_unit, their transposes, trsm_right
+//!                      triangular systems
+//! band_column, append, band_values, band_svd, gesvd
+//!                      singular values and vectors
+//! qr_factor, qr_leaf, qr_factor_triangular, qr_trailing_update, the same with lq, identity
 //!                      numpywren's own kernels, T a full tile: the baseline
-//! amax, residual_step, gram_step, colsum, ..
-//!                      what the check |A - QR|, |I - Q'Q| is made of
+//! amax, residual_step, gram_step, colsum, ssq, ..
+//!                      what checks such as |A - QR|, |I - Q'Q| are made of
 //! ```
 //!
 //! A tile is at rest as it is in memory: 8-byte words, column-major, triangles packed ([`Kind`]). The
@@ -20,7 +31,8 @@
 //! tiles do not show.
 //!
 //! The result of a kernel depends on its inputs alone: not on buffers, their alignment or earlier runs,
-//! and for the compact WY kernels not on the width of the CPU's vectors either.
+//! and not on the width of the CPU's vectors either, but for the baseline's and for gesvd and band_svd, whose products
+//! are the library's.
 //!
 //! ```
 //! use peerwren_kernels::{KernelSet, Shape, TaskShapes, TaskTiles, TileMut, TileRef};
@@ -54,6 +66,7 @@
 mod micro;
 
 mod apply;
+mod band;
 mod check;
 mod cholesky;
 mod gemm;
@@ -72,8 +85,11 @@ mod self_test;
 pub mod signature;
 mod solve;
 mod stacked;
+mod svd;
 pub mod tile;
 mod trsm;
+#[cfg(test)]
+mod widths;
 
 pub use op::{KernelError, KernelOp, KernelSet, NameTaken, TaskShapes, TaskTiles};
 pub use self_test::self_test;
@@ -92,6 +108,7 @@ fn standard_ops() -> Vec<KernelOp> {
         stacked::ops(),
         lq::ops(),
         numpywren::ops(),
+        svd::ops(),
         check::ops(),
         norms::ops(),
     ];

@@ -1,5 +1,5 @@
-//! LU with partial pivoting inside a tile, and the playoff of two tiles' rows that tournament pivoting is made of: getrf
-//! and playoff. Never exchanges rows between tiles; [`crate::rows`] does.
+//! LU with partial pivoting inside a tile, and the playoff of two tiles' rows that tournament pivoting is made of:
+//! getrf and playoff. Never exchanges rows between tiles; [`crate::rows`] does.
 //!
 //! By recursion on columns: the left half, its rows exchanged in the right half, U12 = L11^-1 A12, A22 -= L21 U12, the
 //! right half (Toledo, SIAM J. Matrix Anal. Appl. 18, 1997).
@@ -126,7 +126,7 @@ fn exchange(data: &mut [f64], m: usize, swaps: &[f64]) {
 }
 
 /// Scratch words of [`factor`].
-fn factor_words(m: usize, n: usize) -> usize {
+pub(crate) fn factor_words(m: usize, n: usize) -> usize {
     if n <= BASE {
         return 0;
     }
@@ -136,7 +136,7 @@ fn factor_words(m: usize, n: usize) -> usize {
 }
 
 /// Factors the `m` x `n` panel `a` in place, `n <= m`. Row `i` was exchanged with row `swaps[i]`, in order.
-fn factor(
+pub(crate) fn factor(
     cpu: Cpu,
     mut a: Matrix<'_>,
     (m, n): (usize, usize),

@@ -1,5 +1,5 @@
-//! A fixed run of every QR kernel; its bits are the numeric fingerprint of a CPU. Two workers with
-//! different ones must not share a run. Takes about a millisecond.
+//! A fixed run of every kernel that computes; its bits are the numeric fingerprint of a CPU. Two workers with
+//! different ones must not share a run. Takes a few milliseconds.
 
 use crate::op::{KernelError, KernelSet, TaskShapes, TaskTiles};
 use crate::tile::{Shape, TileMut, TileRef};
@@ -10,6 +10,8 @@ const NB: u32 = 72;
 const RAGGED: u32 = 53;
 /// Inner block.
 const IB: u32 = 32;
+/// Rows and columns where the multiplication has been seen in full already.
+const SMALL: u32 = 40;
 
 /// All output words of a fixed run of kernels: the same bits on every machine that may share a run.
 ///
@@ -66,7 +68,98 @@ fn run_all(kernels: &KernelSet) -> Result<Vec<f64>, KernelError> {
         &[&pair[0], &pair[1], c, d],
         &[full, full],
     )?;
+    lq(&mut bench)?;
+    systems(&mut bench)?;
+    spectrum(&mut bench)?;
     Ok(bench.words)
+}
+
+/// LQ of tiles.
+fn lq(bench: &mut Bench<'_>) -> Result<(), KernelError> {
+    let (full, square, tfac) = (
+        Shape::full(SMALL, SMALL),
+        Shape::lower(SMALL, SMALL),
+        Shape::tfac(SMALL, IB),
+    );
+    let (a, c, d) = (&noise(full, 6), &noise(full, 7), &noise(full, 8));
+    let (tall, wide) = (
+        Shape::full(RAGGED, SMALL),
+        &noise(Shape::full(SMALL, RAGGED), 9),
+    );
+    let lq = bench.run("gelqt", &[a], &[Shape::unit(SMALL, SMALL), tfac, square])?;
+    bench.run("unmlq", &[&lq[0], &lq[1], c], &[full])?;
+    let ts = bench.run("tslqt", &[&lq[2], wide], &[tall, tfac, square])?;
+    bench.run("tsmlq", &[&ts[0], &ts[1], c, wide], &[full, wide.0])?;
+    let tt = bench.run(
+        "ttlqt",
+        &[&lq[2], &ts[2]],
+        &[Shape::upper(SMALL, SMALL), tfac, square],
+    )?;
+    bench.run("ttmlq", &[&tt[0], &tt[1], c, d], &[full, full])?;
+    let leaf = bench.run("lq_factor", &[a], &[full, full, full])?;
+    bench.run("lq_leaf", &[&leaf[0], &leaf[1], c], &[full])?;
+    let tall = Shape::full(2 * SMALL, SMALL);
+    let pair = bench.run("lq_factor_triangular", &[&leaf[2], c], &[tall, full, full])?;
+    bench.run(
+        "lq_trailing_update",
+        &[&pair[0], &pair[1], c, d],
+        &[full, full],
+    )?;
+    Ok(())
+}
+
+/// Products, Cholesky, LU and triangular systems.
+fn systems(bench: &mut Bench<'_>) -> Result<(), KernelError> {
+    let (full, lower) = (Shape::full(SMALL, SMALL), Shape::lower(SMALL, SMALL));
+    let (a, c, d) = (&noise(full, 10), &noise(full, 11), &noise(full, 12));
+    for name in ["gemm", "gemm_sub", "gemm_sub_nt", "gemm_sub_tn"] {
+        bench.run(name, &[c, a, d], &[full])?;
+    }
+    bench.run("gram_step", &[a, d, c], &[full])?;
+    let scale = &(Shape::full(1, 1), vec![3.0]);
+    bench.run("axpby", &[scale, a, scale, c], &[full])?;
+    bench.run("residual_step_nt", &[c, a, d, scale], &[full])?;
+    // Minus half of an A A', and more on the diagonal than its rows can sum up to.
+    let half = &(full, a.1.iter().map(|x| x * 0.5).collect());
+    let mut positive = bench
+        .run(
+            "syrk",
+            &[&(lower, vec![0.0; lower.words()]), half],
+            &[lower],
+        )?
+        .remove(0);
+    for j in 0..SMALL as usize {
+        positive.1[lower.span(j).offset] += f64::from(SMALL * SMALL);
+    }
+    let l = bench.run("potrf", &[&positive], &[lower])?.remove(0);
+    for name in ["trsm", "trsm_lower", "trsm_lower_t"] {
+        bench.run(name, &[&l, c], &[full])?;
+    }
+    let shapes = [
+        Shape::index(SMALL),
+        Shape::unit(SMALL, SMALL),
+        Shape::upper(SMALL, SMALL),
+    ];
+    let lu = bench.run("getrf", &[a], &shapes)?;
+    for name in ["trsm_upper", "trsm_upper_t", "trsm_right"] {
+        bench.run(name, &[&lu[2], c], &[full])?;
+    }
+    for name in ["trsm_unit", "trsm_unit_t"] {
+        bench.run(name, &[&lu[1], c], &[full])?;
+    }
+    bench.run("playoff", &[a, c], &[Shape::index(2 * SMALL)])?;
+    bench.run("ssq", &[a], &[Shape::full(1, 2)])?;
+    Ok(())
+}
+
+/// Singular values and vectors.
+fn spectrum(bench: &mut Bench<'_>) -> Result<(), KernelError> {
+    let band = &noise(Shape::full(9, SMALL), 13);
+    let (square, values) = (Shape::full(SMALL, SMALL), Shape::full(SMALL, 1));
+    bench.run("band_values", &[band], &[values])?;
+    bench.run("band_svd", &[band], &[square, values, square])?;
+    bench.run("gesvd", &[&noise(square, 14)], &[square, values, square])?;
+    Ok(())
 }
 
 /// A tile with its words.

@@ -1,4 +1,4 @@
-//! Times the QR kernels against the library's matrix product: one thread, the same process,
+//! Times the kernels against the library's matrix product: one thread, the same process,
 //! interleaved rounds, medians. Rates count useful flops only; packing is in the time.
 //!
 //! `kernels [NB [IB [ROUNDS [NAME]]]]`, by default 512 32 21 and all kernels.
@@ -122,6 +122,58 @@ fn cases(kernels: &KernelSet, nb: u32, ib: u32) -> Vec<Case<'_>> {
             None,
         ),
     ]
+    .into_iter()
+    .chain(others(kernels, nb, (a, b), (&ts[0], &ts[1])))
+    .collect()
+}
+
+/// Products, Cholesky, LU and triangular systems, and LQ's application of QR's V and T.
+fn others<'a>(
+    kernels: &'a KernelSet,
+    nb: u32,
+    (a, b): (&Tile, &Tile),
+    (v, t): (&Tile, &Tile),
+) -> Vec<Case<'a>> {
+    let (full, lower, upper) = (
+        Shape::full(nb, nb),
+        Shape::lower(nb, nb),
+        Shape::upper(nb, nb),
+    );
+    let l = &dominant(lower);
+    let lu = [Shape::index(nb), Shape::unit(nb, nb), upper];
+    let playoff = [Shape::index(2 * nb)];
+    let rows: [(&str, &[&Tile], &[Shape]); 12] = [
+        ("gemm", &[a, a, b], &[full]),
+        ("gemm_sub", &[a, a, b], &[full]),
+        ("gemm_sub_nt", &[a, a, b], &[full]),
+        ("gemm_sub_tn", &[a, a, b], &[full]),
+        ("syrk", &[l, a], &[lower]),
+        ("potrf", &[l], &[lower]),
+        ("trsm", &[l, a], &[full]),
+        ("trsm_lower", &[l, a], &[full]),
+        ("trsm_right", &[&dominant(upper), a], &[full]),
+        ("getrf", &[a], &lu),
+        ("playoff", &[a, b], &playoff),
+        ("tsmlq", &[v, t, a, b], &[full, full]),
+    ];
+    rows.into_iter()
+        .map(|(name, inputs, outputs)| Case::new(kernels, name, inputs, outputs, None))
+        .collect()
+}
+
+/// A triangle whose diagonal outweighs the rest, so that it has a Cholesky factor and tame solutions.
+fn dominant(shape: Shape) -> Tile {
+    let n = shape.rows as usize;
+    let mut dense = noise(Shape::full(shape.rows, shape.cols), 3);
+    dense
+        .1
+        .get_mut()
+        .iter_mut()
+        .step_by(n + 1)
+        .for_each(|x| *x = n as f64);
+    let mut words = Words::new(shape.words(), || 0.0);
+    TileMut::new(shape, words.get_mut()).pack(dense.1.get(), n);
+    (shape, words)
 }
 
 /// Seconds that this thread has computed, where the system tells it (Linux), so that others on the

@@ -66,7 +66,14 @@ lq_factor full:45x61 -> full:61x45 full:45x45 full:45x45
 lq_factor_triangular full:45x45 full:45x45 -> full:90x45 full:45x45 full:45x45
 lq_factor_triangular full:45x45 -> full:45x45 full:45x45 full:45x45
 lq_leaf full:61x45 full:45x45 full:37x61 -> full:37x61
-lq_trailing_update full:90x45 full:45x45 full:37x45 full:37x45 -> full:37x45 full:37x45";
+lq_trailing_update full:90x45 full:45x45 full:37x45 full:37x45 -> full:37x45 full:37x45
+gesvd full:33x45 -> full:33x33 full:33x1 full:33x45
+gesvd full:45x33 -> full:45x33 full:33x1 full:33x33
+band_column upper:21x21 lower:29x21 -> full:30x21
+append full:9x5 full:9x7 -> full:9x12
+append - full:9x7 -> full:9x7
+band_values full:9x45 -> full:45x1
+band_svd full:9x45 -> full:45x45 full:45x1 full:45x45";
 
 fn read(line: &str) -> Case {
     let mut words = line.split(' ');

@@ -9,3 +9,4 @@ mod lq;
 mod lu;
 mod norms;
 mod solve;
+mod svd;
