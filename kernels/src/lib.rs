@@ -69,6 +69,7 @@ mod apply;
 mod band;
 mod check;
 mod cholesky;
+mod fit;
 mod gemm;
 mod geqrt;
 mod householder;
@@ -110,6 +111,7 @@ fn standard_ops() -> Vec<KernelOp> {
         numpywren::ops(),
         svd::ops(),
         check::ops(),
+        fit::ops(),
         norms::ops(),
     ];
     families.into_iter().flatten().collect()

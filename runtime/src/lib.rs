@@ -8,8 +8,7 @@
 //! # A first run
 //!
 //! ```
-//! use peerwren::Interrupt;
-//! use peerwren::linalg::{QrRequest, qr};
+//! use peerwren::linalg::{Operation, Request, run};
 //! use peerwren::matrix::MatrixSource;
 //! use peerwren::options::{EngineKind, MachineFacts, RunOptions, StoreChoice};
 //!
@@ -22,23 +21,16 @@
 //!     store: StoreChoice::Memory,
 //!     ..RunOptions::default()
 //! };
-//! let request = QrRequest {
-//!     source,
-//!     options: options.resolve(m, n, &MachineFacts::read())?,
-//!     q: None,
-//!     r: None,
-//!     check: true,
-//!     report: None,
-//!     interrupt: Interrupt::default(),
-//! };
-//! let report = qr(request, &mut |_progress| {})?.report;
+//! let options = options.resolve(m, n, &MachineFacts::read())?;
+//! let request = Request::new(Operation::Qr, vec![source], options).checked();
+//! let report = run(request, &mut |_progress| {})?.report;
 //! // LAPACK's ratio |A - QR| / (max(m, n) eps |A|): below 30 is sound.
 //! assert!(report.residual.is_some_and(|ratio| ratio < 30.0));
 //! assert!(report.factor.bytes.peer > 0, "the two workers exchanged tiles");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`linalg::qr`] blocks its caller and runs on a thread of its own, so that it works inside and
+//! [`linalg::run`] blocks its caller and runs on a thread of its own, so that it works inside and
 //! outside of any async runtime. A program that wants child processes for workers
 //! (`EngineKind::Processes`, the default) calls [`worker_main`] first in its `main`.
 //!

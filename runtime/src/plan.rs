@@ -2,6 +2,7 @@
 //! their inputs come from, which results are kept. Never moves a byte.
 
 mod arrays;
+mod failure;
 mod phases;
 mod spec;
 mod survey;

@@ -25,35 +25,29 @@ use std::path::{Path, PathBuf};
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::control;
+use crate::linalg::Job;
 use crate::manifest::ManifestKey;
-use crate::plan::PlanSpec;
 
 /// Names the folder instead of the user's state folder.
 pub const STATE_VARIABLE: &str = "PEERWREN_STATE";
 const RECORD: &str = "record";
 const LOCK: &str = "lock";
 /// First bytes of a record: its form and version.
-const MAGIC: [u8; 8] = *b"pwrnrun1";
+const MAGIC: [u8; 8] = *b"pwrnrun2";
 /// Longest record: a plan's programs of some kB each, and texts.
 const RECORD_BYTES_MAX: u64 = 16 << 20;
 
 /// What a run was asked to do, in words: enough to finish it in another process.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct RunRecord {
-    /// The subcommand, such as `qr`.
-    pub command: String,
-    /// The input as a user names it.
-    pub input: String,
+    /// What is computed: the plan, and what becomes of its outputs.
+    pub job: Job,
     /// Options by their names, in the form that the command takes.
     pub options: Vec<(String, String)>,
     /// Results, the token that lets workers join, and where each goes, in the bytes of the system.
     pub results: Vec<(String, Vec<u8>)>,
-    /// Whether the result is checked.
-    pub check: bool,
     /// Where the report goes, in the bytes of the system.
     pub report: Option<Vec<u8>>,
-    /// The plan.
-    pub plan: PlanSpec,
     /// Where the store is.
     pub store: String,
     /// Whether the store was made for the run and goes with it.
@@ -185,7 +179,7 @@ impl SavedRun {
     /// # Errors
     /// The folder cannot be made or written.
     pub fn create(record: RunRecord) -> Result<Self, RunsError> {
-        let run = record.plan.run;
+        let run = record.job.plan.run;
         let folder = runs_folder()?.join(name(run));
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -263,7 +257,7 @@ impl SavedRun {
             let folder = runs.join(name(run));
             let is_running = matches!(lock(&folder, run), Err(RunsError::Alive { .. }));
             let what = match read(&folder, run) {
-                Ok(record) => format!("{} {}", record.command, record.input),
+                Ok(record) => format!("{} {}", record.job.operation, record.job.input),
                 Err(_) => "of another version of peerwren, or not written to its end".to_owned(),
             };
             listed.push(ListedRun {
@@ -405,7 +399,7 @@ fn read(folder: &Path, run: u64) -> Result<RunRecord, RunsError> {
         .strip_prefix(&MAGIC)
         .and_then(|bytes| control::decode(bytes).ok());
     match record {
-        Some(record) if record.plan.run == run => Ok(record),
+        Some(record) if record.job.plan.run == run => Ok(record),
         _ => Err(RunsError::Malformed { path }),
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
-use peerwren_kernels::op::{KernelOp, TaskShapes, TaskTiles};
+use peerwren_kernels::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use peerwren_kernels::tile::{Shape, TileMut, TileRef};
 use peerwren_transports::block::{Block, BlockBuf};
 
@@ -25,7 +25,7 @@ pub(crate) struct Job {
 /// What came of a job.
 pub(crate) struct Computed {
     /// One block for each present output, hashed, or why the kernel refused.
-    pub(crate) result: Result<Vec<Option<Block>>, String>,
+    pub(crate) result: Result<Vec<Option<Block>>, KernelError>,
     /// Nanoseconds in the kernel.
     pub(crate) compute_ns: u64,
 }
@@ -149,11 +149,11 @@ fn run(job: Job, scratch: &mut Vec<f64>) {
             }
             Ok(blocks)
         }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!(
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(KernelError::Failed(format!(
             "kernel {} panicked; see the lines above",
             job.kernel.name()
-        )),
+        ))),
     };
     (job.then)(Computed { result, compute_ns });
 }

@@ -656,6 +656,7 @@ impl Handler<Finished> for WorkerActor {
             })
             .collect()
         });
+        let result = result.map_err(|error| self.plan.explain(&task, &error));
         self.input(ctx, Input::Computed(lease, result, compute_ns));
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{Finding, rate};
 use crate::cloud::fit;
-use crate::linalg::{QrOutcome, QrRequest, qr};
+use crate::linalg::{Operation, Outcome, Request, run};
 use crate::matrix::MatrixSource;
 use crate::options::{MachineFacts, RunOptions};
-use crate::run::{Interrupt, RunError};
+use crate::run::RunError;
 
 /// 4 x 4 tiles of 2 MiB: a second of work, and some blocks each way.
 const INPUT: &str = "random:2048x2048";
@@ -26,16 +26,9 @@ pub(super) fn examine(options: &RunOptions) -> Result<Vec<Finding>, RunError> {
     let source = MatrixSource::parse(INPUT).map_err(|e| usage(&e))?;
     let (m, n) = source.shape();
     let options = options.resolve(m, n, &MachineFacts::read());
-    let request = QrRequest {
-        source,
-        options: options.map_err(|e| usage(&e))?,
-        q: None,
-        r: None,
-        check: false,
-        report: None,
-        interrupt: Interrupt::default(),
-    };
-    match qr(request, &mut |_| {}) {
+    let options = options.map_err(|e| usage(&e))?;
+    let request = Request::new(Operation::Qr, vec![source], options);
+    match run(request, &mut |_| {}) {
         Ok(outcome) => Ok(found(&outcome)),
         Err(error @ RunError::Usage(_)) => Err(error),
         Err(error) => Ok(vec![Finding::bad(
@@ -46,7 +39,7 @@ pub(super) fn examine(options: &RunOptions) -> Result<Vec<Finding>, RunError> {
     }
 }
 
-fn found(outcome: &QrOutcome) -> Vec<Finding> {
+fn found(outcome: &Outcome) -> Vec<Finding> {
     let report = &outcome.report;
     let started = Finding::ok(
         "workers",

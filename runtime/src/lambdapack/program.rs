@@ -11,17 +11,45 @@ use super::model::Model;
 use super::parser;
 use super::resolve;
 
-/// The programs, and what they include, by file name.
-const SHIPPED: [(&str, &str); 6] = [
-    ("apply_q.lp", include_str!("programs/apply_q.lp")),
-    (
-        "apply_q_numpywren.lp",
-        include_str!("programs/apply_q_numpywren.lp"),
-    ),
-    ("check_qr.lp", include_str!("programs/check_qr.lp")),
-    ("qr_grid.lp", include_str!("programs/qr_grid.lp")),
-    ("qr_numpywren.lp", include_str!("programs/qr_numpywren.lp")),
-    ("row_domains.lp", include_str!("programs/row_domains.lp")),
+macro_rules! shipped {
+    ($($file:literal),* $(,)?) => {
+        /// The programs, and what they include, by file name.
+        const SHIPPED: &[(&str, &str)] = &[$(($file, include_str!(concat!("programs/", $file)))),*];
+    };
+}
+
+shipped![
+    "apply_cyclic.lp",
+    "apply_q.lp",
+    "apply_q_numpywren.lp",
+    "apply_tsqr.lp",
+    "band_svd.lp",
+    "bdfac.lp",
+    "bdfac_numpywren.lp",
+    "check_cholesky.lp",
+    "check_gemm.lp",
+    "check_lu.lp",
+    "check_qr.lp",
+    "check_solution.lp",
+    "check_svd.lp",
+    "cholesky.lp",
+    "cholesky_tiles.lp",
+    "gemm.lp",
+    "gemm_numpywren.lp",
+    "lstsq.lp",
+    "lu.lp",
+    "lu_tiles.lp",
+    "minimum_norm.lp",
+    "posv.lp",
+    "qr_grid.lp",
+    "qr_numpywren.lp",
+    "qr_tiles.lp",
+    "ranks.lp",
+    "row_domains.lp",
+    "solve.lp",
+    "tall_rows.lp",
+    "trsm.lp",
+    "tsqr.lp",
 ];
 
 /// A program whose names are checked, before its parameters are known. A clone shares everything.
@@ -56,7 +84,7 @@ impl Program {
         let find = |wanted: &str| -> Option<SourceFile> {
             let (name, text) = files
                 .iter()
-                .chain(&SHIPPED)
+                .chain(SHIPPED)
                 .find(|(name, _)| *name == wanted)?;
             Some(parser::source(name, text))
         };

@@ -1,53 +1,53 @@
 //! Puts result tiles together: into a `.npy` file, one tile in memory at a time, or into a number. Also
 //! turns what workers counted into the report's figures.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use peerwren_kernels::tile::TileRef;
 use peerwren_transports::block::BlockKey;
 
+use super::job::{Form, Wanted};
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::PhaseFigures;
-use crate::matrix::{NpyForm, NpyWriter};
+use crate::matrix::{NpyEntries, NpyForm, NpyWriter};
 use crate::plan::Plan;
 use crate::prices::{Prices, Usage, Work};
 use crate::report::{ByteCounts, PhaseStats, ProfileSeries, RequestCounts, WayCounts, WorkerStats};
 use crate::run::{Outcome, Results, RunError};
-
-/// An output of a phase that becomes a `.npy` file.
-#[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub(super) phase: usize,
-    pub(super) output: &'static str,
-    pub(super) path: PathBuf,
-    pub(super) rows: u64,
-    pub(super) cols: u64,
-    pub(super) block: u32,
-}
 
 /// Writes an output as `.npy` beside its final name; tiles that the output does not have are zero.
 /// The file takes its name when the writer is finished.
 pub(super) async fn write_npy(
     results: &Results<'_>,
     wanted: &Wanted,
+    path: &Path,
+    block: u32,
 ) -> Result<NpyWriter, RunError> {
     let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
-    let form = NpyForm::matrix(wanted.rows, wanted.cols);
-    let writer = NpyWriter::create(&wanted.path, form).map_err(|e| failed(&e))?;
+    let form = NpyForm {
+        rows: wanted.rows,
+        cols: wanted.cols,
+        is_vector: wanted.form != Form::Matrix,
+        entries: if wanted.form == Form::Rows {
+            NpyEntries::I64
+        } else {
+            NpyEntries::F64
+        },
+    };
+    let writer = NpyWriter::create(path, form).map_err(|e| failed(&e))?;
     let mut dense = Vec::new();
-    for (at, key) in results.plan.output(wanted.phase, wanted.output) {
+    for (at, key) in results.plan.output(wanted.phase.into(), &wanted.output) {
         let shape = results.plan.shape(&key);
-        let block = results.block(&key).await?;
+        let tile = results.block(&key).await?;
         let (rows, cols) = (shape.rows as usize, shape.cols as usize);
         dense.resize(rows * cols, 0.0);
         TileRef {
             shape,
-            data: block.as_f64(),
+            data: tile.as_f64(),
         }
         .unpack(&mut dense, rows);
-        let first = |place| {
-            u64::try_from(at.get(place).unwrap_or(0)).unwrap_or(0) * u64::from(wanted.block)
-        };
+        let first =
+            |place| u64::try_from(at.get(place).unwrap_or(0)).unwrap_or(0) * u64::from(block);
         writer
             .write_tile(first(0), first(1), rows, cols, &dense)
             .map_err(|e| failed(&e))?;

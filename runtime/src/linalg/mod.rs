@@ -1,8 +1,31 @@
-//! The user's calls: from a matrix and options to factors and a report.
+//! The user's calls: from matrices and options to results and a report.
+//!
+//! ```text
+//! operation   the operations by name: inputs, results, shapes
+//! request     what a user asks for; run
+//! qr, ..      one file an operation: its phases
+//! job         phases, results and ratios as plain data
+//! execute     runs a job and fills in the report
+//! assemble    result tiles into files and numbers
+//! resume      finishes the job of a driver that died
+//! ```
 
 mod assemble;
+mod cholesky;
+mod execute;
+mod gemm;
+pub mod job;
+mod least_squares;
+mod lu;
+mod operation;
 mod qr;
+mod request;
 mod resume;
+mod svd;
+mod triangular;
+mod tsqr;
 
-pub use qr::{QrOutcome, QrRequest, plan_qr, qr};
+pub use job::Job;
+pub use operation::{Operation, Scales, ShapeError, Triangle};
+pub use request::{Outcome, Request, plan, run};
 pub use resume::{ResumeOptions, forget, resume};

@@ -3,15 +3,18 @@
 
 use std::time::Duration;
 
+use peerwren_kernels::op::KernelSet;
 use peerwren_transports::identity::Authority;
 
-use super::qr::{self, QrOutcome, QrRequest};
+use super::execute::{Terms, execute};
+use super::job::Job;
+use super::request::Outcome;
 use crate::actors::clock::{self, Clock};
-use crate::matrix::{MatrixSource, ResultPlace};
+use crate::matrix::{ResultPlace, SourceSpec};
 use crate::options::{
     EngineKind, Exchange, MachineFacts, Policy, RemoteOptions, Resolved, RunOptions, UnknownChoice,
 };
-use crate::plan::{InputFrom, PlanSpec};
+use crate::plan::InputFrom;
 use crate::report::Progress;
 use crate::run::{Interrupt, RunError, discard, store_place};
 use crate::runs::{self, RunRecord, RunsError, SavedRun};
@@ -40,52 +43,60 @@ impl From<RunsError> for RunError {
 }
 
 /// Finishes a run whose driver died: goes on from its newest checkpoint whose blocks are all as they were,
-/// and writes the results where they were to go. `progress` is called as by [`qr`](super::qr).
+/// and writes the results where they were to go. `kernels` are those of the run; `progress` is called as
+/// by [`run`](super::run).
 ///
 /// # Errors
 /// [`RunError::Usage`] where the run cannot go on here, [`RunError::Failed`] where it failed again.
 pub fn resume(
     saved: SavedRun,
     options: &ResumeOptions,
+    kernels: KernelSet,
     interrupt: Interrupt,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<QrOutcome, RunError> {
+) -> Result<Outcome, RunError> {
     let clock = Clock::start();
     let record = saved.record();
-    if record.command != "qr" {
-        return Err(RunError::Usage(format!(
-            "run {} is a run of `{}`, which this version does not have",
-            saved.name(),
-            record.command
-        )));
+    let job = record.job.clone();
+    let usage = |error: &dyn std::fmt::Display| RunError::Usage(error.to_string());
+    let mut inputs = Vec::new();
+    for source in sources(&job) {
+        inputs.extend(source.open().map_err(|e| usage(&e))?.place());
     }
-    let source = source(&record.plan)?;
-    let request = QrRequest {
-        options: resolved(record, &source, options)?,
-        source,
-        q: result(record, "q")?,
-        r: result(record, "r")?,
-        check: record.check,
+    let mut results = Vec::new();
+    for wanted in &job.wanted {
+        let place = record.result(&wanted.name).ok_or_else(|| {
+            RunError::Usage(format!("the run does not say where {} goes", wanted.name))
+        })?;
+        let place = ResultPlace::parse(&place).map_err(|e| usage(&e))?;
+        // Sooner told than after all the work. Arrays are there already, if only in part.
+        if let ResultPlace::Npy(_) = place {
+            if inputs.is_empty() {
+                place.check_writable(None).map_err(|e| usage(&e))?;
+            }
+            for input in &inputs {
+                place.check_writable(Some(input)).map_err(|e| usage(&e))?;
+            }
+        }
+        results.push((wanted.name.clone(), place));
+    }
+    let terms = Terms {
+        options: resolved(record, options)?,
+        results,
+        kernels,
         report: record.report_path(),
         interrupt,
     };
-    // Sooner told than after all the work. Arrays are there already, if only in part.
-    let results = [&request.q, &request.r].into_iter().flatten();
-    let input = request.source.place();
-    for file in results.filter(|result| matches!(result, ResultPlace::Npy(_))) {
-        file.check_writable(input.as_ref())
-            .map_err(|error| RunError::Usage(error.to_string()))?;
-    }
-    let spec = record.plan.clone();
-    qr::execute(clock, request, spec, Some(saved), progress)
+    execute(clock, terms, job, Some(saved), progress)
 }
 
-/// Where a result of the run goes, if it is wanted.
-fn result(record: &RunRecord, name: &str) -> Result<Option<ResultPlace>, RunError> {
-    let place = record
-        .result(name)
-        .map(|path| ResultPlace::parse(&path).map_err(|error| RunError::Usage(error.to_string())));
-    place.transpose()
+/// The matrices that the plan reads.
+fn sources(job: &Job) -> impl Iterator<Item = &SourceSpec> {
+    let inputs = job.plan.phases.iter().flat_map(|phase| &phase.inputs);
+    inputs.filter_map(|(_, from)| match from {
+        InputFrom::Matrix(source, _) => Some(source),
+        InputFrom::Phase(..) => None,
+    })
 }
 
 /// Gives a run up: removes its blocks, its store if that was made for it, and what its driver saved.
@@ -96,14 +107,14 @@ pub fn forget(saved: SavedRun) -> Result<(), RunError> {
     let record = saved.record();
     let place = record.store.parse();
     let place = place.map_err(|error| RunError::Usage(format!("{error}")))?;
-    discard(&place, record.store_is_temporary, record.plan.run)?;
+    discard(&place, record.store_is_temporary, record.job.plan.run)?;
     saved.remove().map_err(RunError::from)
 }
 
 /// Saves a run that is about to begin.
-pub(super) fn save(request: &QrRequest, spec: &PlanSpec) -> Result<SavedRun, RunError> {
-    let options = &request.options;
-    let Some((store, store_is_temporary)) = store_place(&options.store, spec.run) else {
+pub(super) fn save(terms: &Terms, job: &Job) -> Result<SavedRun, RunError> {
+    let options = &terms.options;
+    let Some((store, store_is_temporary)) = store_place(&options.store, job.plan.run) else {
         return Err(RunError::Usage(
             "a store in memory cannot be resumed from".to_owned(),
         ));
@@ -119,25 +130,17 @@ pub(super) fn save(request: &QrRequest, spec: &PlanSpec) -> Result<SavedRun, Run
         ResultPlace::Npy(path) => runs::absolute_bytes(path),
         ResultPlace::Zarr(_) => result.absolute().to_string().into_bytes(),
     };
-    let results = [
-        ("q", request.q.as_ref().map(place)),
-        ("r", request.r.as_ref().map(place)),
-        ("token", token.as_deref().map(runs::absolute_bytes)),
-    ];
-    let results = results
-        .into_iter()
-        .filter_map(|(name, bytes)| Some((name.to_owned(), bytes?)));
-    let authority = remote.map(|_| Authority::new(spec.run, clock::wall()));
+    let results = terms.results.iter();
+    let results = results.map(|(name, result)| (name.clone(), place(result)));
+    let token = token.map(|token| ("token".to_owned(), runs::absolute_bytes(&token)));
+    let authority = remote.map(|_| Authority::new(job.plan.run, clock::wall()));
     let authority = authority.transpose();
     let authority = authority.map_err(|error| RunError::Failed(error.to_string()))?;
     let record = RunRecord {
-        command: "qr".to_owned(),
-        input: request.source.to_string(),
+        job: job.clone(),
         options: words(options),
-        results: results.collect(),
-        check: request.check,
-        report: request.report.as_deref().map(runs::absolute_bytes),
-        plan: spec.clone(),
+        results: results.chain(token).collect(),
+        report: terms.report.as_deref().map(runs::absolute_bytes),
         store: store.to_string(),
         store_is_temporary,
         key: runs::new_key()?,
@@ -174,25 +177,8 @@ fn words(options: &Resolved) -> Vec<(String, String)> {
     words.map(|(name, text)| (name.to_owned(), text)).collect()
 }
 
-/// The matrix that the plan's first phase reads.
-fn source(spec: &PlanSpec) -> Result<MatrixSource, RunError> {
-    let inputs = spec.phases.iter().flat_map(|phase| &phase.inputs);
-    let found = inputs.into_iter().find_map(|(_, from)| match from {
-        InputFrom::Matrix(source, _) => Some(source),
-        InputFrom::Phase(..) => None,
-    });
-    let source = found.ok_or_else(|| RunError::Usage("the plan reads no matrix".to_owned()))?;
-    source
-        .open()
-        .map_err(|error| RunError::Usage(error.to_string()))
-}
-
 /// The run's own options, but for those that are given now.
-fn resolved(
-    record: &RunRecord,
-    source: &MatrixSource,
-    now: &ResumeOptions,
-) -> Result<Resolved, RunError> {
+fn resolved(record: &RunRecord, now: &ResumeOptions) -> Result<Resolved, RunError> {
     let number = |name: &str| {
         record
             .option(name)
@@ -244,7 +230,7 @@ fn resolved(
             start_timeout: seconds("start_s").unwrap_or_default(),
         });
     }
-    let (m, n) = source.shape();
+    let (m, n) = (record.job.m, record.job.n);
     let facts = MachineFacts::read();
     let usage = |error: crate::options::OptionError| RunError::Usage(error.to_string());
     if let (None, Some(memory)) = (options.memory, number("memory")) {

@@ -257,15 +257,7 @@ impl RunOptions {
                     heads: heads.unwrap_or(by_shape),
                 }
             }
-            TreeChoice::Numpywren => {
-                if m != n || !n.is_multiple_of(block.into()) {
-                    return Err(OptionError::Contradiction(format!(
-                        "--tree numpywren takes square matrices of whole tiles only; \
-                         the matrix is {m} x {n} in tiles of {block}"
-                    )));
-                }
-                Tree::Numpywren { p, q }
-            }
+            TreeChoice::Numpywren => Tree::Numpywren { p, q },
         })
     }
 }

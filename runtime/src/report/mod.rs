@@ -72,7 +72,8 @@ pub struct Report {
     pub q: PhaseStats,
     /// Checking the factors; all 0 without `--check`.
     pub check: PhaseStats,
-    /// |A - QR| / (max(m, n) eps |A|) in 1-norms, A scaled by max|A| first, eps = 2^-53, 0/0 = 0.
+    /// How far the results are from their definition, as LAPACK's tests measure it in 1-norms, eps = 2^-53,
+    /// 0/0 = 0; for `qr` |A - QR| / (max(m, n) eps |A|), A scaled by max|A| first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residual: Option<f64>,
     /// |I - Q'Q| / (m eps) in the 1-norm, eps = 2^-53.
@@ -245,6 +246,11 @@ impl Report {
         ratios.into_iter().flatten().all(|ratio| ratio < 30.0)
     }
 
+    /// The ratios that the check measured, in words; empty without one.
+    pub fn ratios(&self) -> String {
+        summary::ratios(self)
+    }
+
     /// Bytes of the input as float64.
     pub fn matrix_bytes(&self) -> u64 {
         self.m.saturating_mul(self.n).saturating_mul(8)
@@ -252,6 +258,39 @@ impl Report {
 }
 
 impl PhaseStats {
+    /// What two phases of one run took that came one after the other.
+    pub(crate) fn then(mut self, next: Self) -> Self {
+        self.factor_s += next.factor_s;
+        self.compute_s += next.compute_s;
+        self.fetch_s += next.fetch_s;
+        self.tasks += next.tasks;
+        self.tasks_recomputed += next.tasks_recomputed;
+        self.tasks_restored += next.tasks_restored;
+        self.flops += next.flops;
+        self.bytes += next.bytes;
+        self.inputs_read += next.inputs_read;
+        self.inputs_uploaded += next.inputs_uploaded;
+        self.outputs_written += next.outputs_written;
+        self.requests += next.requests;
+        self.ways = next.ways;
+        self.peak_cache_bytes = self.peak_cache_bytes.max(next.peak_cache_bytes);
+        self.workers_lost += next.workers_lost;
+        self.workers_replaced += next.workers_replaced;
+        self.workers_refused += next.workers_refused;
+        self.leases_expired += next.leases_expired;
+        self.cost_usd.estimate += next.cost_usd.estimate;
+        self.cost_usd.measured += next.cost_usd.measured;
+        self.cost_usd.gb_seconds += next.cost_usd.gb_seconds;
+        self.cost_usd.invocations += next.cost_usd.invocations;
+        for worker in next.per_worker {
+            match self.per_worker.iter_mut().find(|w| w.id == worker.id) {
+                Some(known) => known.then(&worker),
+                None => self.per_worker.push(worker),
+            }
+        }
+        self
+    }
+
     /// Useful GFLOP/s, 0 where nothing was timed.
     pub fn gflops(&self) -> f64 {
         if self.factor_s > 0.0 {
@@ -259,6 +298,17 @@ impl PhaseStats {
         } else {
             0.0
         }
+    }
+}
+
+impl WorkerStats {
+    fn then(&mut self, next: &Self) {
+        self.tasks += next.tasks;
+        self.compute_s += next.compute_s;
+        self.fetch_s += next.fetch_s;
+        self.bytes += next.bytes;
+        self.peak_cache_bytes = self.peak_cache_bytes.max(next.peak_cache_bytes);
+        self.lost |= next.lost;
     }
 }
 

@@ -14,12 +14,14 @@ const RATIO_MAX: f64 = 30.0;
 pub struct Summary {
     title: String,
     /// Name and text; lines after the first of a text start under it.
-    lines: Vec<(&'static str, String)>,
+    lines: Vec<(String, String)>,
 }
 
-/// Puts a report into words. `files` are the results by name, such as ("Q", "q.npy").
-pub fn summarize(report: &Report, files: &[(&'static str, ResultPlace)]) -> Summary {
-    let mut lines = vec![
+/// Puts a report into words. `files` are the results by name, such as ("q", "q.npy").
+pub fn summarize(report: &Report, files: &[(String, ResultPlace)]) -> Summary {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let mut say = |name: &str, text: String| lines.push((name.to_owned(), text));
+    for (name, text) in [
         ("matrix", matrix(report)),
         ("plan", plan(report)),
         ("workers", workers(report)),
@@ -35,26 +37,28 @@ pub fn summarize(report: &Report, files: &[(&'static str, ResultPlace)]) -> Summ
                 ByteSize(report.memory)
             ),
         ),
-    ];
+    ] {
+        say(name, text);
+    }
     let faults = faults(report);
     if !faults.is_empty() {
-        lines.push(("faults", faults));
+        say("faults", faults);
     }
     if report.q.tasks > 0 {
-        lines.push(("forming Q", phase(&report.q)));
+        say("forming Q", phase(&report.q));
     }
     if report.check.tasks > 0 {
-        lines.push(("checking", phase(&report.check)));
+        say("checking", phase(&report.check));
     }
-    if let (Some(residual), Some(orthogonality)) = (report.residual, report.orthogonality) {
-        lines.push(("checked", checked(residual, orthogonality)));
+    if report.residual.is_some() {
+        say("checked", checked(report));
     }
     let cost = cost(report);
     if !cost.is_empty() {
-        lines.push(("cost", cost));
+        say("cost", cost);
     }
     for (name, place) in files {
-        lines.push((name, format!("written to {place}")));
+        say(&name.to_uppercase(), format!("written to {place}"));
     }
     Summary {
         title: format!("{} of {}", report.command, report.plan.input),
@@ -72,7 +76,7 @@ impl fmt::Display for Summary {
             .unwrap_or(0);
         writeln!(f, "{}", self.title)?;
         for (name, text) in &self.lines {
-            let mut name = *name;
+            let mut name = name.as_str();
             for line in text.lines() {
                 writeln!(f, "  {name:<width$}  {line}")?;
                 name = "";
@@ -136,7 +140,11 @@ fn time(report: &Report) -> String {
     if report.preload_s > 0.0 {
         let _ = write!(text, ", preload {}", seconds(report.preload_s));
     }
-    let _ = write!(text, ", factorization {}", seconds(report.factor.factor_s));
+    let what = match report.command.as_str() {
+        "qr" | "tsqr" | "cholesky" | "lu" => "factorization",
+        _ => "computation",
+    };
+    let _ = write!(text, ", {what} {}", seconds(report.factor.factor_s));
     text
 }
 
@@ -233,16 +241,38 @@ fn phase(stats: &PhaseStats) -> String {
     )
 }
 
-fn checked(residual: f64, orthogonality: f64) -> String {
-    let verdict = if residual < RATIO_MAX && orthogonality < RATIO_MAX {
+fn checked(report: &Report) -> String {
+    let verdict = if report.is_sound() {
         "sound"
     } else {
         "NOT SOUND"
     };
     format!(
-        "{verdict}: |A - QR| is {residual:.2}, |I - Q'Q| is {orthogonality:.2} \
-         (LAPACK's ratios, below {RATIO_MAX:.0} is sound)"
+        "{verdict}: {} (LAPACK's ratios, below {RATIO_MAX:.0} is sound)",
+        report.ratios()
     )
+}
+
+/// The measured ratios by what they are, such as "|A - QR| is 0.01, |I - Q'Q| is 0.47".
+pub(super) fn ratios(report: &Report) -> String {
+    let (residual, orthogonality) = match report.command.as_str() {
+        "qr" | "tsqr" => ("|A - QR|", "|I - Q'Q|"),
+        "cholesky" => ("|A - LL'|", ""),
+        "lu" => ("|PA - LU|", ""),
+        "gemm" => ("|C - alpha A B - beta C0|", ""),
+        "solve" | "posv" | "trsm" => ("|B - AX|", ""),
+        "lstsq" => ("|A'(B - AX)|", ""),
+        "svd" => ("|A - U S V'|", "the larger of |I - U'U| and |I - V'V|"),
+        _ => ("the residual", "orthogonality"),
+    };
+    let named = [
+        (residual, report.residual),
+        (orthogonality, report.orthogonality),
+    ];
+    let named = named
+        .iter()
+        .filter_map(|(name, ratio)| Some(format!("{name} is {:.2}", (*ratio)?)));
+    named.collect::<Vec<_>>().join(", ")
 }
 
 fn counted(count: u64, noun: &str) -> String {

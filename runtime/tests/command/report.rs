@@ -211,8 +211,8 @@ fn a_summary_reads_well() {
     let text = summarize(
         &sample(),
         &[
-            ("Q", ResultPlace::Npy("q.npy".into())),
-            ("R", ResultPlace::Npy("r.npy".into())),
+            ("q".into(), ResultPlace::Npy("q.npy".into())),
+            ("r".into(), ResultPlace::Npy("r.npy".into())),
         ],
     )
     .to_string();

@@ -3,6 +3,7 @@
 mod doctor;
 mod remote;
 mod store;
+mod work;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -19,9 +20,10 @@ use peerwren::options::{
     RunOptions, ScalingOptions, StoreChoice, TreeChoice,
 };
 use peerwren::prices::Prices;
-pub(crate) use remote::{CoordinatorArgs, Work, WorkerArgs};
+pub(crate) use remote::{CoordinatorArgs, WorkerArgs};
 pub(crate) use store::StoreAction;
 use tracing::level_filters::LevelFilter;
+pub(crate) use work::{Asked, Work};
 
 use crate::failure::Failure;
 use crate::lambda::LambdaCommand;
@@ -29,23 +31,9 @@ use crate::resume::ResumeArgs;
 use crate::version;
 
 /// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 12] = [
-    "tsqr",
-    "cholesky",
-    "lu",
-    "gemm",
-    "svd",
-    "solve",
-    "posv",
-    "lstsq",
-    "plan",
-    "run",
-    "sim",
-    "experiment",
-];
+const LATER_COMMANDS: [&str; 4] = ["plan", "run", "sim", "experiment"];
 
-const THIS_VERSION_HAS: &str =
-    "this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, resume, coordinator, worker, doctor, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -66,12 +54,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Factors a matrix into Q (orthonormal columns) and R (upper triangular): A = Q R
-    #[command(
-        after_help = "Example: factor a matrix on four workers, write R and Q, and check them\n  \
-            peerwren qr a.npy --workers 4 --r r.npy --q q.npy --check"
-    )]
-    Qr(Box<QrArgs>),
+    #[command(flatten)]
+    Work(Work),
     /// Makes, changes, shows or deletes the Lambda function that workers run in
     #[command(
         subcommand,
@@ -171,32 +155,7 @@ impl LogLevel {
     }
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct QrArgs {
-    /// A .npy file, a Zarr v3 array (a folder or s3://bucket/key), or random:MxN[:seed] for a matrix
-    /// that is computed (uniform in [-1, 1))
-    pub(crate) input: String,
-    #[command(flatten)]
-    pub(crate) results: QrResults,
-    #[command(flatten)]
-    pub(crate) run: RunArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Results")]
-pub(crate) struct QrResults {
-    /// Writes Q (M x K, K = min(M, N)): a .npy file, or a .zarr array in a folder or on s3://
-    #[arg(long, value_name = "RESULT", env = "PEERWREN_Q", hide_env = true)]
-    pub(crate) q: Option<PathBuf>,
-    /// Writes R (K x N, zero below the diagonal), likewise; an old array is removed when the run starts
-    #[arg(long, value_name = "RESULT", env = "PEERWREN_R", hide_env = true)]
-    pub(crate) r: Option<PathBuf>,
-    /// Measures |A - QR| and |I - Q'Q| as LAPACK's tests do: below 30 is sound
-    #[arg(long, env = "PEERWREN_CHECK", hide_env = true, value_parser = FalseyValueParser::new())]
-    pub(crate) check: bool,
-}
-
-/// What every factorization takes.
+/// What every operation takes.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Side of a tile, in rows and columns [default: by the matrix, 128 to 1024]

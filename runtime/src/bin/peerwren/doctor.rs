@@ -7,7 +7,7 @@ use peerwren::options::{RunOptions, StoreChoice};
 
 use crate::args::DoctorArgs;
 use crate::failure::Failure;
-use crate::{qr, version};
+use crate::{version, work};
 
 /// Examines and prints; fails when a run would not work.
 pub(crate) fn run(arguments: DoctorArgs) -> Result<(), Failure> {
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: DoctorArgs) -> Result<(), Failure> {
             ..RunOptions::default()
         }),
     });
-    let findings = findings.map_err(qr::explain)?;
+    let findings = findings.map_err(work::explain)?;
     let text = if arguments.json {
         serde_json::to_string_pretty(&findings).map_err(Failure::run)? + "\n"
     } else {

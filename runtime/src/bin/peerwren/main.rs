@@ -8,11 +8,11 @@ mod doctor;
 mod failure;
 mod interrupt;
 mod lambda;
-mod qr;
 mod remote;
 mod resume;
 mod store;
 mod version;
+mod work;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -43,7 +43,7 @@ fn run(started: Instant) -> Result<(), Failure> {
     };
     start_log(&cli);
     match cli.command {
-        Command::Qr(arguments) => qr::run(*arguments, &cli.common, started),
+        Command::Work(work) => work::run(&work, &cli.common, started),
         Command::Lambda(command) => lambda::run(command, &cli.common),
         Command::Coordinator(arguments) => remote::coordinate(arguments, &cli.common, started),
         Command::Worker(arguments) => remote::work(arguments, &cli.common),

@@ -9,9 +9,9 @@ use peerwren::options::{
 };
 use peerwren::remote::{JoinEvent, JoinRequest, join};
 
-use crate::args::{Common, CoordinatorArgs, Work, WorkerArgs};
+use crate::args::{Common, CoordinatorArgs, WorkerArgs};
 use crate::failure::Failure;
-use crate::{interrupt, qr};
+use crate::{interrupt, work};
 
 /// Runs a factorization on workers that join by themselves.
 pub(crate) fn coordinate(
@@ -19,7 +19,7 @@ pub(crate) fn coordinate(
     common: &Common,
     started: Instant,
 ) -> Result<(), Failure> {
-    let Work::Qr(work) = arguments.work;
+    let asked = arguments.work.asked();
     let remote = RemoteOptions {
         token: arguments.token,
         token_valid: Duration::from_secs(3600) * arguments.token_hours,
@@ -30,7 +30,7 @@ pub(crate) fn coordinate(
             "--token-hours is 0; expected for how long workers may join, such as 24",
         ));
     }
-    let mut options = work.run.options()?;
+    let mut options = asked.run.options()?;
     options.engine = EngineKind::Remote;
     options.listen = arguments.listen;
     let token = remote.token.display();
@@ -49,7 +49,7 @@ pub(crate) fn coordinate(
             say(&line);
         }
     };
-    qr::run_with(*work, options, common, started, waiting)
+    work::run_with(&asked, options, common, started, waiting)
 }
 
 /// Joins a run and works until it is over.
@@ -77,7 +77,7 @@ pub(crate) fn work(arguments: WorkerArgs, common: &Common) -> Result<(), Failure
         interrupt: interrupt::on_signals()?,
         told: Box::new(told),
     };
-    join(request).map_err(qr::explain)
+    join(request).map_err(work::explain)
 }
 
 fn tell(event: &JoinEvent) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
+use peerwren::kernels::op::KernelSet;
 use peerwren::linalg::{ResumeOptions, forget, resume};
 use peerwren::options::{ByteSize, EngineKind, Exchange, Policy};
 use peerwren::report::Report;
@@ -12,7 +13,7 @@ use peerwren::runs::SavedRun;
 
 use crate::args::{Common, whole_number};
 use crate::failure::Failure;
-use crate::{interrupt, qr};
+use crate::{interrupt, work};
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
@@ -101,7 +102,7 @@ pub(crate) fn run(
     };
     let saved = SavedRun::find(number).map_err(Failure::usage)?;
     if arguments.forget {
-        return forget(saved).map_err(qr::explain);
+        return forget(saved).map_err(work::explain);
     }
     let report = arguments.report.clone();
     let report = report.or_else(|| saved.record().report_path());
@@ -118,14 +119,18 @@ pub(crate) fn run(
     };
     let interrupt = interrupt::on_signals()?;
     let checked_s = started.elapsed().as_secs_f64();
-    let bar = qr::progress_bar(common);
-    let outcome = resume(saved, &options, interrupt, &mut |progress| {
-        bar.update(progress);
-    });
+    let bar = work::progress_bar(common);
+    let outcome = resume(
+        saved,
+        &options,
+        KernelSet::standard(),
+        interrupt,
+        &mut |progress| bar.update(progress),
+    );
     bar.clear();
-    let mut outcome = outcome.map_err(qr::explain)?;
+    let mut outcome = outcome.map_err(work::explain)?;
     outcome.report.startup_s += checked_s;
-    qr::tell(outcome, report.as_deref(), common, started)
+    work::tell(outcome, report.as_deref(), common, started)
 }
 
 fn list() -> Result<(), Failure> {

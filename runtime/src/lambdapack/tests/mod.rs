@@ -1,5 +1,6 @@
 //! Tests of LAmbdaPACK. The oracle is the program unrolled.
 
+mod algorithms;
 mod counts;
 mod coupled;
 mod docs;

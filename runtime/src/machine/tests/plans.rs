@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use peerwren_kernels::op::KernelSet;
 
-use crate::linalg::{QrRequest, plan_qr};
+use crate::linalg::{Operation, Request, plan as plan_of};
 use crate::matrix::{MatrixSource, ResultPlace, SourceSpec};
 use crate::options::{EngineKind, MachineFacts, RunOptions, StoreChoice};
 use crate::plan::{InputFrom, Kept, PhaseSpec, Plan, PlanSpec};
@@ -45,18 +45,17 @@ pub(super) fn qr_spec(
         cores: 1,
         memory_available_bytes: 1 << 30,
     };
-    let request = QrRequest {
-        source: MatrixSource::parse(&format!("random:{m}x{n}")).expect("a matrix"),
-        options: options.resolve(m, n, &facts).expect("options"),
-        q: all.then(|| ResultPlace::Npy("q.npy".into())),
-        r: Some(ResultPlace::Npy("r.npy".into())),
-        check: all,
-        report: None,
-        interrupt: crate::Interrupt::default(),
-    };
+    let source = MatrixSource::parse(&format!("random:{m}x{n}")).expect("a matrix");
+    let options = options.resolve(m, n, &facts).expect("options");
+    let place = |name: &str| ResultPlace::Npy(name.into());
+    let mut request = Request::new(Operation::Qr, vec![source], options);
+    request = request.wanting("r", place("r.npy"));
+    if all {
+        request = request.wanting("q", place("q.npy")).checked();
+    }
     PlanSpec {
         run: 7,
-        ..plan_qr(&request).expect("a plan")
+        ..plan_of(&request).expect("a plan").plan
     }
 }
 

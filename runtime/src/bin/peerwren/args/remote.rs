@@ -3,10 +3,10 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use peerwren::options::ByteSize;
 
-use super::{QrArgs, whole_number};
+use super::{Work, whole_number};
 
 /// Where a coordinator listens that others are to reach: this port of every address.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 4433);
@@ -47,13 +47,6 @@ pub(crate) struct CoordinatorArgs {
     pub(crate) start_timeout: u32,
     #[command(subcommand)]
     pub(crate) work: Work,
-}
-
-/// What a coordinator can run.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Work {
-    /// Factors a matrix, as `peerwren qr` does
-    Qr(Box<QrArgs>),
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,190 @@
+//! Runs a job and puts its results and figures together. Never knows one operation from another.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use peerwren_kernels::op::KernelSet;
+
+use super::assemble::{number, priced, series, stats, write_npy};
+use super::job::{Job, Measure, Ratio};
+use super::request::Outcome;
+use super::resume::save;
+use crate::actors::clock::Clock;
+use crate::machine::scheduler::PhaseFigures;
+use crate::matrix::ResultPlace;
+use crate::options::Resolved;
+use crate::plan::Plan;
+use crate::report::{PhaseStats, PlanRecord, Progress, Report, SCHEMA_VERSION};
+use crate::run::{Interrupt, Results, Run, RunError};
+use crate::runs::SavedRun;
+
+/// Unit roundoff of f64, LAPACK's eps.
+const EPS: f64 = f64::EPSILON / 2.0;
+
+/// All of a request but what it computes.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) options: Resolved,
+    /// Where each of the job's results goes.
+    pub(super) results: Vec<(String, ResultPlace)>,
+    pub(super) kernels: KernelSet,
+    pub(super) report: Option<PathBuf>,
+    pub(super) interrupt: Interrupt,
+}
+
+impl Terms {
+    fn place(&self, name: &str) -> Option<&ResultPlace> {
+        let found = self.results.iter().find(|(result, _)| result == name);
+        found.map(|(_, place)| place)
+    }
+}
+
+/// Runs a job that is new, or that another driver began and saved.
+pub(super) fn execute(
+    clock: Clock,
+    terms: Terms,
+    job: Job,
+    resumed: Option<SavedRun>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Outcome, RunError> {
+    let kernels = terms.kernels.clone();
+    let plan = Plan::new(job.plan.clone(), kernels.clone())?;
+    if terms.options.remote.is_none() {
+        // Workers elsewhere are asked for their memory when they come.
+        plan.check_memory(terms.options.cores, terms.options.memory)?;
+    }
+    let is_resumed = resumed.is_some();
+    let saved = match resumed {
+        None if terms.options.is_resumable() => Some(save(&terms, &job)?),
+        resumed => resumed,
+    };
+    let run = Run {
+        spec: job.plan.clone(),
+        kernels,
+        options: terms.options.clone(),
+        interrupt: terms.interrupt.clone(),
+        uploads_inputs: terms.options.engine.is_remote(),
+        saved,
+        is_resumed,
+    };
+    let files: Vec<_> = job
+        .wanted
+        .iter()
+        .filter_map(|wanted| Some((wanted.clone(), npy(&terms, &wanted.name)?.to_owned())))
+        .collect();
+    let (ratios, block) = (job.ratios.clone(), terms.options.block);
+    let planned = clock.now();
+    let (outcome, measured) = run.execute(Arc::clone(&plan), progress, async move |results| {
+        let mut written = Vec::new();
+        for (wanted, path) in &files {
+            written.push(write_npy(&results, wanted, path, block).await?);
+        }
+        let measured = measure(&results, &ratios).await?;
+        // With nothing to wait for in between: all files or none. Arrays become whole after them.
+        for file in written {
+            file.finish()
+                .map_err(|error| RunError::Failed(error.to_string()))?;
+        }
+        Ok(measured)
+    })?;
+    let options = &terms.options;
+    let phase = |number: usize| {
+        outcome
+            .phases
+            .get(number)
+            .map_or_else(PhaseStats::default, |figures| {
+                let (tasks, flops) = (plan.task_count(number), plan.phase_flops(number));
+                let stats = stats(figures, tasks, flops, options.cores);
+                priced(stats, &plan, number, &outcome, &options.prices)
+            })
+    };
+    let sum = |is_part: &dyn Fn(&str) -> bool| {
+        let parts = (0..plan.phase_count()).filter(|&p| is_part(plan.phase_name(p)));
+        parts
+            .map(phase)
+            .reduce(PhaseStats::then)
+            .unwrap_or_default()
+    };
+    let mut factor = sum(&|name| name != "q" && name != "check");
+    factor.inputs_uploaded = outcome.uploaded.bytes;
+    factor.bytes.store_written += outcome.uploaded.bytes;
+    factor.requests.store_put += outcome.uploaded.requests;
+    let report = Report {
+        schema: SCHEMA_VERSION,
+        command: job.operation,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        plan: PlanRecord {
+            input: job.input,
+            program: program_name(&job.plan.phases[0].file),
+            digest: job.plan.digest().to_string(),
+        },
+        m: job.m,
+        n: job.n,
+        block: options.block,
+        ib: options.ib,
+        tree: options.tree.to_string(),
+        workers: options.workers,
+        cores: cores_of(&outcome.phases).unwrap_or(options.cores),
+        engine: options.engine.to_string(),
+        exchange: options.exchange.to_string(),
+        policy: options.policy.to_string(),
+        durability: options.durability.to_string(),
+        memory: options.memory,
+        wall_s: clock.now().since(Default::default()).as_secs_f64(),
+        startup_s: (outcome.startup + planned.since(Default::default())).as_secs_f64(),
+        preload_s: outcome.preload.as_secs_f64(),
+        profile: series(&outcome.profile),
+        factor,
+        q: sum(&|name| name == "q"),
+        check: sum(&|name| name == "check"),
+        residual: measured[0],
+        orthogonality: measured[1],
+    };
+    let wanted = job.wanted.into_iter();
+    let files = wanted.filter_map(|wanted| {
+        let place = terms.place(&wanted.name)?.clone();
+        Some((wanted.name, place))
+    });
+    Ok(Outcome {
+        report,
+        files: files.collect(),
+    })
+}
+
+/// The `.npy` file that a result becomes, if it is one.
+fn npy<'a>(terms: &'a Terms, name: &str) -> Option<&'a Path> {
+    match terms.place(name)? {
+        ResultPlace::Npy(path) => Some(path),
+        ResultPlace::Zarr(_) => None,
+    }
+}
+
+/// Residual and orthogonality, where the check measured them.
+async fn measure(results: &Results<'_>, ratios: &[Ratio]) -> Result<[Option<f64>; 2], RunError> {
+    let mut measured = [None::<f64>; 2];
+    for ratio in ratios {
+        let phase = usize::from(ratio.phase);
+        let mut below = ratio.factor * EPS;
+        for norm in &ratio.below {
+            below *= number(results, phase, norm).await?;
+        }
+        let above = number(results, phase, &ratio.above).await?;
+        let value = if above == 0.0 { 0.0 } else { above / below };
+        let slot = &mut measured[usize::from(ratio.measure == Measure::Orthogonality)];
+        // Not f64::max: a NaN is the worst.
+        *slot = Some(match *slot {
+            Some(worst) if worst.is_nan() || worst >= value => worst,
+            _ => value,
+        });
+    }
+    Ok(measured)
+}
+
+fn program_name(file: &str) -> String {
+    file.strip_suffix(".lp").unwrap_or(file).to_owned()
+}
+
+/// The most compute threads of a worker that came by itself.
+fn cores_of(phases: &[PhaseFigures]) -> Option<u32> {
+    phases.iter().flat_map(|f| f.cores.values()).copied().max()
+}

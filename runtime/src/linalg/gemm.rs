@@ -1,0 +1,77 @@
+//! C = alpha A B + beta C0. Transposes are views of the inputs.
+
+use super::job::{Builder, Measure, link};
+use super::operation::Scales;
+use crate::matrix::{MatrixSource, SourceSpec};
+use crate::options::Tree;
+use crate::plan::InputFrom;
+use crate::run::RunError;
+
+/// Seed of the vector that the check multiplies with.
+const CHECK_SEED: u64 = 0x9e37_79b9;
+
+/// The product, then the check where it is wanted.
+pub(super) fn build(builder: &mut Builder<'_>, scales: &Scales) -> Result<(), RunError> {
+    let ((m, l), (_, n)) = (builder.shape(0), builder.shape(1));
+    let nb = builder.options().block.into();
+    let onto = builder.request.inputs.len() > 2;
+    let scaled = onto || scales.alpha != 1.0;
+    let sizes = [("m", m), ("n", n), ("l", l), ("nb", nb)];
+    let mut inputs = vec![("A", builder.input(0)?), ("B", builder.input(1)?)];
+    let product = if let Tree::Numpywren { .. } = builder.options().tree {
+        if scaled {
+            return Err(RunError::Usage(
+                "--tree numpywren multiplies A B alone; leave out --alpha, --beta and C".to_owned(),
+            ));
+        }
+        builder.phase("factor", "gemm_numpywren", &sizes, inputs)
+    } else {
+        let (p, q) = builder.grid()?;
+        let options = [
+            ("P", p),
+            ("Q", q),
+            ("scaled", scaled.into()),
+            ("onto", onto.into()),
+        ];
+        if scaled {
+            inputs.push(("alpha", scalar(scales.alpha)?));
+            inputs.push(("beta", scalar(scales.beta)?));
+        }
+        if onto {
+            inputs.push(("C0", builder.input(2)?));
+        }
+        let params = [&sizes[..], &options].concat();
+        builder.phase("factor", "gemm", &params, inputs)
+    };
+    builder.result("c", (product, "C"), (m, n))?;
+    if builder.request.check {
+        let vector = MatrixSource::parse(&format!("random:{n}x1:{CHECK_SEED}"));
+        let vector = vector.and_then(|vector| vector.spec());
+        let vector = vector.map_err(|error| RunError::Usage(error.to_string()))?;
+        let mut inputs = vec![
+            ("A", link(product, "A")),
+            ("B", link(product, "B")),
+            ("C", link(product, "C")),
+            ("y", InputFrom::Matrix(vector, builder.options().block)),
+            ("alpha", scalar(scales.alpha)?),
+            ("beta", scalar(scales.beta)?),
+        ];
+        if onto {
+            inputs.push(("C0", link(product, "C0")));
+        }
+        let params = [&sizes[..], &[("onto", onto.into())]].concat();
+        let check = builder.phase("check", "check_gemm", &params, inputs);
+        builder.ratio(Measure::Residual, check, "rnorm", &["scale"], l);
+    }
+    Ok(())
+}
+
+/// A number as a 1 x 1 matrix.
+fn scalar(value: f64) -> Result<InputFrom, RunError> {
+    let source = MatrixSource::scalar(value);
+    source
+        .validate()
+        .and_then(|()| source.spec())
+        .map(|spec: SourceSpec| InputFrom::Matrix(spec, 1))
+        .map_err(|error| RunError::Usage(error.to_string()))
+}
