@@ -63,12 +63,12 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
         ];
         let check = builder.phase("check", "check_solution", &sizes, inputs);
         if m >= n {
-            // A'(B - A X) = 0, to the accuracy of |A| |B| (dqrt17).
+            // A'(B - A X) = 0, to the accuracy of |A| (|B| + |A| |X|).
             builder.ratio(
                 Measure::Residual,
                 check,
                 "gnorm",
-                &["anorm", "bnorm"],
+                &["anorm", "reach"],
                 m.max(r),
             );
         } else {

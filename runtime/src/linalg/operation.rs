@@ -145,6 +145,13 @@ impl Operation {
         })
     }
 
+    /// Whether all entries of an input are read, so that none may be NaN or infinite.
+    #[must_use]
+    pub(super) fn reads_all(&self, input: usize) -> bool {
+        let is_triangle = matches!(self, Self::Cholesky | Self::Posv | Self::Trsm(_));
+        !is_triangle || input > 0
+    }
+
     /// The side of a tile where the user leaves it open and the shape alone would choose another.
     #[must_use]
     pub fn block(&self, (m, n): (u64, u64)) -> Option<u32> {

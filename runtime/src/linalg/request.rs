@@ -94,10 +94,13 @@ pub struct Outcome {
 pub fn run(request: Request, progress: &mut dyn FnMut(&Progress)) -> Result<Outcome, RunError> {
     let clock = Clock::start();
     check(&request)?;
-    for input in &request.inputs {
-        input
-            .validate()
-            .map_err(|error| RunError::Usage(error.to_string()))?;
+    for (number, input) in request.inputs.iter().enumerate() {
+        // Of a triangle what is read is checked by who reads it.
+        if request.operation.reads_all(number) {
+            input
+                .validate()
+                .map_err(|error| RunError::Usage(error.to_string()))?;
+        }
     }
     let job = plan(&request)?;
     let terms = Terms {

@@ -554,14 +554,6 @@ mod tests {
             ),
             (
                 RunOptions {
-                    tree: TreeChoice::Numpywren,
-                    block: Some(300),
-                    ..base.clone()
-                },
-                "--tree numpywren takes square matrices of whole tiles only; the matrix is 1000 x 1000 in tiles of 300",
-            ),
-            (
-                RunOptions {
                     tree: TreeChoice::Grid {
                         p: 100,
                         q: 100,

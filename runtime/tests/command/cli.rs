@@ -237,7 +237,7 @@ const REFUSED: &[(&str, &str)] = &[
     // usage
     (
         "",
-        "expected a subcommand; this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man; try --help",
+        "expected a subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, resume, coordinator, worker, doctor, store, lambda, completions, man; try --help",
     ),
     (
         "qr",
@@ -257,16 +257,16 @@ const REFUSED: &[(&str, &str)] = &[
         "the argument '--block <NB>' cannot be used multiple times",
     ),
     (
-        "cholesky good.npy",
-        "`peerwren cholesky` is not in this version; this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man",
+        "sim good.npy",
+        "`peerwren sim` is not in this version; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     (
-        "man svd",
-        "`peerwren svd` is not in this version; this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man",
+        "man experiment",
+        "`peerwren experiment` is not in this version; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     (
         "qrr good.npy",
-        "`qrr` is no subcommand; this version has: qr, resume, coordinator, worker, doctor, store, lambda, completions, man",
+        "`qrr` is no subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     // outputs, found before the work
     (

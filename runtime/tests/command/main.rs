@@ -1,5 +1,6 @@
 //! The command as a user meets it: one test binary, so that it is linked once.
 
+mod algorithms;
 mod cli;
 mod contract;
 mod doctor;

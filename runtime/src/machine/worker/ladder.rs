@@ -79,7 +79,11 @@ impl Worker {
                 }
                 self.came(copy, ladder);
             }
-            Err(FetchFailure::Fatal(error)) => self.send(FromWorker::Broken { error }),
+            Err(FetchFailure::Fatal(error)) => {
+                // Nobody climbs on: the run ends. Until then the room stays taken, and the copy is coming.
+                self.ladders.insert(copy, ladder);
+                self.send(FromWorker::Broken { error });
+            }
             Err(failure @ (FetchFailure::Elsewhere | FetchFailure::NoPath)) => {
                 ladder.tried.extend(origin);
                 if let Some(Origin::Peer(peer)) = origin {
