@@ -65,33 +65,8 @@ fn alone(part: &str) -> Result<(), String> {
 
 /// The text of a program.
 fn text(name: &str) -> Result<&'static str, String> {
-    let own = (name == "cholesky").then_some(CHOLESKY);
-    Program::shipped(name)
-        .or(own)
-        .ok_or_else(|| format!("{name} is not shipped"))
+    Program::shipped(name).ok_or_else(|| format!("{name} is not shipped"))
 }
-
-const CHOLESKY: &str = "program cholesky
-param n, nb, P = 1, Q = 1
-def nt = cdiv(n, nb)
-def sz(i) = min(nb, n - i * nb)
-def snake(i, p) = if i // p % 2 == 0 then i % p else p - 1 - i % p
-def home(i, j) = snake(i, P) * Q + snake(j, Q)
-input A[i in 0..nt, j in 0..i + 1] : full(sz(i), sz(j))
-tile S[i, j, k] : full(sz(i), sz(j))
-tile L[i, j] : if i == j then lower(sz(i), sz(i)) else full(sz(i), sz(j))
-alias S[i, j, 0] = A[i, j]
-output L[i in 0..nt, j in 0..i + 1] = L[i, j]
-for k in 0..nt {
-  L[k, k] = potrf(S[k, k, k]) @ home(k, k) prio 8 * k
-  for i in k + 1..nt {
-    L[i, k] = trsm(L[k, k], S[i, k, k]) @ home(i, k) prio 8 * k
-    for j in k + 1..i + 1 {
-      S[i, j, k + 1] = syrk(S[i, j, k], L[i, k], L[j, k]) @ home(i, j) prio 8 * k + j - k
-    }
-  }
-}
-";
 
 /// A shipped program on square matrices of so many tiles a side.
 fn bound(name: &str, tiles: i64) -> Result<Bound, String> {

@@ -240,8 +240,8 @@ pub(crate) struct LuArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct GemmArgs {
-    /// A: a .npy file, a Zarr v3 array (a folder or s3://bucket/key), or random:MxN[:seed] for a matrix
-    /// that is computed (uniform in [-1, 1))
+    /// A: a .npy file, a Zarr v3 array (a folder or s3://bucket/key), or a matrix that is computed:
+    /// random:MxN[:seed] (uniform in [-1, 1)) or spd:N[:seed]
     a: String,
     /// B, likewise
     b: String,
