@@ -262,6 +262,17 @@ fn cases() -> Vec<(&'static str, Vec<Tile>, Vec<Shape>)> {
             vec![full(65, 29, 20), full(65, 41, 21), full(29, 41, 22)],
             vec![f(29, 41)],
         ),
+        ("fit", vec![full(33, 29, 20)], vec![f(40, 21)]),
+        (
+            "scale_columns",
+            vec![full(33, 29, 20), full(29, 1, 21)],
+            vec![f(33, 29)],
+        ),
+        (
+            "symmetric_start",
+            vec![some(Shape::lower(29, 29), 0.3), full(1, 1, 21)],
+            vec![f(29, 29)],
+        ),
         ("sub_identity", vec![full(29, 29, 20)], vec![f(29, 29)]),
         (
             "colsum",
