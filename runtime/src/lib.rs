@@ -1,9 +1,9 @@
 //! Dense linear algebra on serverless workers that talk to each other.
 //!
-//! A run factors a matrix, cut into tiles, on several workers. Each worker keeps the tiles that it
+//! A run computes with matrices, cut into tiles, on several workers. Each worker keeps the tiles that it
 //! made or fetched and gives them to its peers over QUIC; the object store is the last resort, not
-//! the only way. This version has QR; workers are threads of this process, child processes, invocations of an
-//! AWS Lambda function ([`cloud`]), or processes that join from any machine.
+//! the only way. [`linalg::Operation`] lists what can be computed; workers are threads of this process, child
+//! processes, invocations of an AWS Lambda function ([`cloud`]), or processes that join from any machine.
 //!
 //! # A first run
 //!
