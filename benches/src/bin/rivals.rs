@@ -1,0 +1,513 @@
+//! Debian's ScaLAPACK and peerwren on the same work, alternately and in one run: medians and their ratio.
+//! Owns the cases, the search for ScaLAPACK's best setting and the comparison; never computes a matrix and
+//! never looks inside peerwren: `benches/scalapack/rival.c`, which it builds, and the `peerwren` command
+//! tell their own seconds. Linux only.
+//!
+//! Nothing of the environment reaches either side that sets how it computes (`OPENBLAS_*`, `OMP_*`,
+//! `PEERWREN_*`): a core type that is left over there would slow ScaLAPACK down unseen.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the table is what this binary is for"
+)]
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::Value;
+
+/// Ranks, and workers, of one core each.
+const SIDES: u32 = 2;
+/// Block sizes of which ScaLAPACK takes the best.
+const BLOCKS: [u32; 4] = [32, 64, 128, 256];
+/// Grids of [`SIDES`] ranks of which ScaLAPACK takes the best.
+const GRIDS: [(u32, u32); 2] = [(SIDES, 1), (1, SIDES)];
+/// Times that each side is run where `--repeat` is not given.
+const REPEAT: usize = 5;
+/// 1000 runs of a few seconds each are an afternoon.
+const REPEAT_MAX: usize = 1000;
+/// A process that takes longer is ended: the slowest case takes half a minute on a slow core.
+const RUN_S: u32 = 600;
+/// After which a process that was asked to end is killed.
+const KILL_S: u32 = 10;
+/// Settings in the environment that neither side is given.
+const SETTINGS: [&str; 4] = ["OPENBLAS_", "GOTO_", "OMP_", "PEERWREN_"];
+/// Kernels of OpenBLAS that use AVX-512.
+const WIDE_CORES: [&str; 3] = ["SkylakeX", "Cooperlake", "SapphireRapids"];
+/// Flags of a CPU that can run the first of them.
+const WIDE_FLAGS: [&str; 4] = ["avx512f", "avx512dq", "avx512bw", "avx512vl"];
+
+const USAGE: &str = "usage: rivals [--repeat K] [--only cholesky|gemm|qr|tsqr] [--sizes full|small] \
+                     [--peerwren PATH]";
+const INSTALL: &str =
+    "apt-get install libscalapack-openmpi-dev libopenmpi-dev openmpi-bin libopenblas0-pthread gcc";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args == ["--help"] {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let (status, error) = match Options::parse(&args) {
+        Ok(options) => match compare_all(&options) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => (1, error),
+        },
+        Err(error) => (2, error),
+    };
+    eprintln!("error: {error}");
+    ExitCode::from(status)
+}
+
+// ---- options and cases
+
+struct Options {
+    repeat: usize,
+    only: Option<String>,
+    small: bool,
+    peerwren: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self, String> {
+        let mut options = Self {
+            repeat: REPEAT,
+            only: None,
+            small: false,
+            peerwren: None,
+        };
+        for pair in args.chunks(2) {
+            let [name, value] = pair else {
+                return Err(format!("{}: expected a value after it; {USAGE}", pair[0]));
+            };
+            let refused = |expected: &str| format!("{name}: expected {expected}, got {value}");
+            match (name.as_str(), value.as_str()) {
+                ("--repeat", _) => {
+                    options.repeat = value
+                        .parse()
+                        .ok()
+                        .filter(|repeat| (1..=REPEAT_MAX).contains(repeat))
+                        .ok_or_else(|| refused(&format!("a number of 1 to {REPEAT_MAX}")))?;
+                }
+                ("--only", _) if cases(false).iter().any(|case| case.name == value) => {
+                    options.only = Some(value.clone());
+                }
+                ("--only", _) => return Err(refused("cholesky, gemm, qr or tsqr")),
+                ("--sizes", "full") => options.small = false,
+                ("--sizes", "small") => options.small = true,
+                ("--sizes", _) => return Err(refused("full or small")),
+                ("--peerwren", _) => options.peerwren = Some(value.into()),
+                _ => return Err(format!("{name} is no option; {USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// One row of the table.
+struct Case {
+    name: &'static str,
+    work: String,
+    /// Routine and sizes, as rival.c takes them.
+    rival: String,
+    /// Command, inputs and block, as peerwren takes them.
+    peerwren: String,
+}
+
+/// The four cases, large or for a smoke run.
+fn cases(small: bool) -> [Case; 4] {
+    let (n, block) = if small { (512, 128) } else { (4096, 512) };
+    let (tall, narrow, tall_block) = if small {
+        (4096, 64, 256)
+    } else {
+        (65536, 512, 1024)
+    };
+    [
+        Case {
+            name: "cholesky",
+            work: format!("Cholesky {n}"),
+            rival: format!("potrf {n}"),
+            peerwren: format!("cholesky spd:{n} --block {block}"),
+        },
+        Case {
+            name: "gemm",
+            work: format!("GEMM {n}"),
+            rival: format!("gemm {n}"),
+            peerwren: format!("gemm random:{n}x{n}:1 random:{n}x{n}:2 --block {block}"),
+        },
+        Case {
+            name: "qr",
+            work: format!("QR {n}"),
+            rival: format!("geqrf {n} {n}"),
+            peerwren: format!("qr random:{n}x{n}:1 --block {block}"),
+        },
+        Case {
+            name: "tsqr",
+            work: format!("TSQR {tall} x {narrow}"),
+            rival: format!("geqrf {tall} {narrow}"),
+            peerwren: format!("tsqr random:{tall}x{narrow}:1 --block {tall_block}"),
+        },
+    ]
+}
+
+// ---- the comparison
+
+fn compare_all(options: &Options) -> Result<(), String> {
+    let programs = Programs::find(options)?;
+    print_machine(&programs)?;
+    let mut rows = Vec::new();
+    for case in cases(options.small) {
+        if options.only.as_ref().is_none_or(|only| only == case.name) {
+            rows.push(compare(&programs, &case, options.repeat)?);
+        }
+    }
+    println!("\n| work | ScaLAPACK's best block | ScaLAPACK GFLOP/s | peerwren GFLOP/s | ratio |");
+    println!("| --- | --- | --- | --- | --- |");
+    for row in rows {
+        println!("{row}");
+    }
+    println!(
+        "\nMedians; a ratio above 1: peerwren is faster. Flops by LAPACK's count on both sides."
+    );
+    Ok(())
+}
+
+/// A row of the table: who, where and how fast.
+fn compare(programs: &Programs, case: &Case, repeat: usize) -> Result<String, String> {
+    println!("\n{}", case.work);
+    let setting = best_setting(programs, case)?;
+    let (mut theirs, mut ours, mut flops) = (Vec::new(), Vec::new(), 0.0);
+    for _ in 0..repeat {
+        let sample = programs.rival(case, &setting)?;
+        flops = sample.flops;
+        theirs.push(sample.seconds);
+        ours.push(programs.peerwren(case)?);
+    }
+    println!("    ScaLAPACK, s: {}", listed(&theirs));
+    println!("    peerwren, s:  {}", listed(&ours));
+    let (theirs, ours) = (median(theirs), median(ours));
+    Ok(format!(
+        "| {} | {setting} | {:.1} | {:.1} | {:.2} |",
+        case.work,
+        flops / theirs * 1e-9,
+        flops / ours * 1e-9,
+        theirs / ours
+    ))
+}
+
+/// The fastest of all blocks and grids, each run once; with OpenBLAS's kernels for AVX-512 too where the
+/// CPU has it and OpenBLAS, older than the CPU, did not choose them.
+fn best_setting(programs: &Programs, case: &Case) -> Result<Setting, String> {
+    let (seconds, setting) = best_with(programs, case, None)?;
+    let own = setting.core.as_deref().unwrap_or_default();
+    if WIDE_CORES.contains(&own) || !has_wide_vectors() {
+        return Ok(setting);
+    }
+    let (wide_seconds, wide) = best_with(programs, case, Some(WIDE_CORES[0]))?;
+    Ok(if wide_seconds < seconds {
+        wide
+    } else {
+        setting
+    })
+}
+
+/// The fastest block and grid with the kernels named, or with those that OpenBLAS chooses itself; the
+/// setting names them.
+fn best_with(
+    programs: &Programs,
+    case: &Case,
+    core: Option<&str>,
+) -> Result<(f64, Setting), String> {
+    let (mut best, mut tried) = ((f64::INFINITY, Setting::default()), Vec::new());
+    for nb in BLOCKS {
+        for (p, q) in GRIDS {
+            let mut setting = Setting {
+                nb,
+                p,
+                q,
+                core: core.map(str::to_owned),
+            };
+            let sample = programs.rival(case, &setting)?;
+            let gflops = sample.flops / sample.seconds * 1e-9;
+            setting.core = Some(sample.core);
+            tried.push(format!("{nb} on {p} x {q} {gflops:.1}"));
+            if sample.seconds < best.0 {
+                best = (sample.seconds, setting);
+            }
+        }
+    }
+    println!(
+        "    ScaLAPACK with {}, GFLOP/s: {}",
+        best.1.core.as_deref().unwrap_or_default(),
+        tried.join(", ")
+    );
+    Ok(best)
+}
+
+fn has_wide_vectors() -> bool {
+    let flags = cpu_line("flags");
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    WIDE_FLAGS.iter().all(|flag| flags.contains(flag))
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    let middle = seconds.len() / 2;
+    if seconds.len().is_multiple_of(2) {
+        f64::midpoint(seconds[middle - 1], seconds[middle])
+    } else {
+        seconds[middle]
+    }
+}
+
+fn listed(seconds: &[f64]) -> String {
+    let texts: Vec<String> = seconds.iter().map(|s| format!("{s:.4}")).collect();
+    texts.join(" ")
+}
+
+// ---- the two sides
+
+/// How ScaLAPACK is run.
+#[derive(Default)]
+struct Setting {
+    nb: u32,
+    p: u32,
+    q: u32,
+    /// OpenBLAS's kernels; `None` leaves the choice to it.
+    core: Option<String>,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nb, p, q, core } = self;
+        write!(f, "{nb} on {p} x {q}")?;
+        core.iter().try_for_each(|core| write!(f, ", {core}"))
+    }
+}
+
+/// What rival.c tells of one run.
+struct Sample {
+    seconds: f64,
+    flops: f64,
+    core: String,
+}
+
+/// Where the two programs lie.
+struct Programs {
+    rival: PathBuf,
+    peerwren: PathBuf,
+    report: PathBuf,
+}
+
+impl Programs {
+    /// Finds peerwren beside this program and builds rival.c there.
+    fn find(options: &Options) -> Result<Self, String> {
+        let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+        let beside = |name: &str| own.with_file_name(name);
+        let peerwren = options
+            .peerwren
+            .clone()
+            .unwrap_or_else(|| beside("peerwren"));
+        if !peerwren.is_file() {
+            return Err(format!(
+                "{}: no such program; build it with: cargo build --release --workspace --bins",
+                peerwren.display()
+            ));
+        }
+        let rival = beside("rival");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("scalapack/rival.c");
+        Call::new("mpicc")
+            .args(["-O2", "-std=c11", "-Wall", "-Wextra", "-o"])
+            .args([rival.to_string_lossy(), source.to_string_lossy()])
+            .args(["-lscalapack-openmpi", "-lm"])
+            .run()
+            .map_err(|error| format!("{error}\nrival.c needs ScaLAPACK and Open MPI: {INSTALL}"))?;
+        Ok(Self {
+            rival,
+            peerwren,
+            report: beside("rivals-report.json"),
+        })
+    }
+
+    /// Runs ScaLAPACK once.
+    fn rival(&self, case: &Case, setting: &Setting) -> Result<Sample, String> {
+        let numbers = [setting.nb, setting.p, setting.q].map(|number| number.to_string());
+        let mut call = Call::new("mpirun")
+            .args(["-n", &SIDES.to_string()])
+            .args(["--quiet", "--allow-run-as-root", "--bind-to", "core"])
+            .args([self.rival.to_string_lossy()])
+            .args(case.rival.split_whitespace())
+            .args(&numbers)
+            .env("OPENBLAS_NUM_THREADS", "1")
+            .env("OMP_NUM_THREADS", "1");
+        if let Some(core) = &setting.core {
+            call = call.env("OPENBLAS_CORETYPE", core);
+        }
+        let text = call.run()?;
+        let told = parse(&call.to_string(), &text)?;
+        let core = told["core"].as_str().unwrap_or("none");
+        if core == "none" {
+            return Err(format!(
+                "expected ScaLAPACK on OpenBLAS, got another BLAS, which may be far slower: {INSTALL}"
+            ));
+        }
+        Ok(Sample {
+            seconds: positive(&call.to_string(), &told, "seconds")?,
+            flops: positive(&call.to_string(), &told, "flops")?,
+            core: core.to_owned(),
+        })
+    }
+
+    /// Runs peerwren once; returns the seconds of the operation alone, as its report has them.
+    fn peerwren(&self, case: &Case) -> Result<f64, String> {
+        let report = self.report.to_string_lossy();
+        // What an earlier run left is never taken for this one's.
+        let _ = fs::remove_file(&self.report);
+        Call::new(&self.peerwren.to_string_lossy())
+            .args(case.peerwren.split_whitespace())
+            .args(["--workers", &SIDES.to_string(), "--cores", "1"])
+            .args(["--preload", "--quiet", "--report", &report])
+            .run()?;
+        let text =
+            fs::read_to_string(&self.report).map_err(|error| format!("{report}: {error}"))?;
+        let told = parse(&report, &text)?;
+        let seconds = positive(&report, &told, "factor_s")?;
+        let _ = fs::remove_file(&self.report);
+        Ok(seconds)
+    }
+}
+
+fn parse(whose: &str, text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("{whose}: expected JSON: {error}"))
+}
+
+fn positive(whose: &str, told: &Value, name: &str) -> Result<f64, String> {
+    let value = &told[name];
+    value
+        .as_f64()
+        .filter(|number| *number > 0.0 && number.is_finite())
+        .ok_or_else(|| format!("{whose}: expected a positive `{name}`, got {value}"))
+}
+
+// ---- processes
+
+/// A process with a time limit that ends when this one does, however that ends.
+struct Call {
+    words: Vec<String>,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Call {
+    fn new(program: &str) -> Self {
+        Self {
+            words: vec![program.to_owned()],
+            settings: Vec::new(),
+        }
+    }
+
+    fn args<S: AsRef<str>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        self.words.extend(args);
+        self
+    }
+
+    fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.settings.push((name, value.to_owned()));
+        self
+    }
+
+    /// Runs to the end and returns what was printed; the error has the last line of standard error.
+    fn run(&self) -> Result<String, String> {
+        // setpriv becomes timeout, which asks all that it started to end when this program dies.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", "--", "timeout"]);
+        command.arg(format!("--kill-after={KILL_S}"));
+        command.arg(RUN_S.to_string()).args(&self.words);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if SETTINGS.iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(&name);
+            }
+        }
+        let settings = self.settings.iter().map(|(name, value)| (*name, value));
+        let ended = command
+            .envs(settings)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("setpriv, which util-linux brings: {error}"))?;
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        let last = errors.lines().rfind(|line| !line.trim().is_empty());
+        let last = last.unwrap_or("it said nothing; without --quiet it may say more");
+        match ended.status.code() {
+            Some(0) => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
+            Some(124 | 137) => Err(format!("`{self}` took more than {RUN_S} s: {last}")),
+            Some(127) => Err(format!("`{self}`: {} is not installed", self.words[0])),
+            _ => Err(format!("`{self}`: {}: {last}", ended.status)),
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.settings {
+            write!(f, "{name}={value} ")?;
+        }
+        write!(f, "{}", self.words.join(" "))
+    }
+}
+
+// ---- the machine
+
+/// Prints what the times depend on.
+fn print_machine(programs: &Programs) -> Result<(), String> {
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<&str> = load.split_whitespace().take(3).collect();
+    println!(
+        "machine: {}, {cpus} CPUs, load average {}",
+        cpu_line("model name"),
+        load.join(" ")
+    );
+    println!("packages: {}", packages());
+    let version = Call::new(&programs.peerwren.to_string_lossy())
+        .args(["--version"])
+        .run()?;
+    println!("peerwren: {}", version.trim());
+    println!(
+        "Nothing else should run on this machine: each side computes on {SIDES} cores, one thread each."
+    );
+    Ok(())
+}
+
+/// The first value that /proc/cpuinfo has under a name, or "unknown".
+fn cpu_line(name: &str) -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = text.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        (found.trim() == name).then(|| value.trim().to_owned())
+    });
+    value.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The installed packages that ScaLAPACK's speed depends on, with their versions.
+fn packages() -> String {
+    let listed = Call::new("dpkg-query")
+        .args([
+            "--show",
+            "--showformat",
+            "${db:Status-Status} ${Package} ${Version}\\n",
+        ])
+        .args(["libscalapack-openmpi*", "libopenblas0*", "openmpi-bin"])
+        .run();
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(error) => return format!("unknown ({error})"),
+    };
+    let installed: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.strip_prefix("installed "))
+        .collect();
+    installed.join(", ")
+}
