@@ -79,8 +79,10 @@ pub mod remote;
 pub mod report;
 mod run;
 pub mod runs;
+pub mod session;
 
 pub use engine::{lambda_main, worker_main};
 pub use log::log_targets;
 pub use peerwren_kernels as kernels;
 pub use run::{Interrupt, RunError};
+pub use session::{BigMatrix, Norm, Session};

@@ -145,7 +145,7 @@ struct Phase {
 enum Family {
     Made,
     Generated,
-    Source(SourceSpec, u32),
+    Source(SourceSpec, (u32, u32)),
     Link { phase: usize, name: String },
 }
 
@@ -445,8 +445,8 @@ impl Plan {
     #[must_use]
     pub fn source_of(&self, key: &BlockKey) -> Option<Source<'_>> {
         match &self.families[usize::from(key.matrix)] {
-            Family::Source(matrix, nb) => {
-                let (row, col) = first_entry(key.indices, *nb)?;
+            Family::Source(matrix, tile) => {
+                let (row, col) = first_entry(key.indices, *tile)?;
                 Some(Source::Matrix { matrix, row, col })
             }
             Family::Generated => {

@@ -3,6 +3,7 @@
 
 mod store;
 
+use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
@@ -68,6 +69,9 @@ pub enum RunError {
     /// The request cannot be meant: nothing was started.
     #[error("{0}")]
     Usage(String),
+    /// A program is wrong: nothing was started. Several lines, with the place in its text.
+    #[error("{0}")]
+    Program(String),
     /// The run was started and failed.
     #[error("{0}")]
     Failed(String),
@@ -78,7 +82,10 @@ pub enum RunError {
 
 impl From<PlanError> for RunError {
     fn from(error: PlanError) -> Self {
-        Self::Usage(error.explain())
+        match error.diagnosis() {
+            Some(_) => Self::Program(error.explain()),
+            None => Self::Usage(error.to_string()),
+        }
     }
 }
 
@@ -103,6 +110,11 @@ impl Interrupt {
             self.0.1.notified().await;
         }
     }
+}
+
+/// A number that no other run has.
+pub(crate) fn new_run() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 /// What a run is to do.
@@ -347,28 +359,25 @@ impl Run {
             return Ok((Arc::clone(plan), moved));
         }
         let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
-        for (family, from) in self
-            .spec
-            .phases
-            .iter_mut()
-            .flat_map(|phase| &mut phase.inputs)
-        {
-            let InputFrom::Matrix(spec, block) = from else {
+        let phases = self.spec.phases.iter_mut();
+        let inputs = phases.flat_map(|phase| &mut phase.inputs);
+        for (number, (_, from)) in inputs.enumerate() {
+            let InputFrom::Matrix(spec, tile) = from else {
                 continue;
             };
             let source = spec.open().map_err(|e| failed(&e))?;
             if !source.is_local() {
                 continue;
             }
-            let place = store.run_place()?.below(&format!("input-{family}.zarr"));
+            let place = store.run_place()?.below(&format!("input-{number}.zarr"));
             if self.is_resumed
-                && let Some(there) = zarr::uploaded(&source, &place, *block).await
+                && let Some(there) = zarr::uploaded(&source, &place, *tile).await
             {
                 *spec = there.spec().map_err(|e| failed(&e))?;
                 continue;
             }
             let uploaded = tokio::select! {
-                uploaded = zarr::upload(&source, &place, *block) => uploaded,
+                uploaded = zarr::upload(&source, &place, *tile) => uploaded,
                 () = self.interrupt.wait() => return Err(RunError::Interrupted),
             };
             let (uploaded, more) = uploaded.map_err(|e| failed(&e))?;
@@ -731,7 +740,7 @@ impl Follower {
                 _ if !running => Phase::Starting,
                 "q" => Phase::FormingQ,
                 "check" => Phase::Checking,
-                _ => Phase::Factoring,
+                _ => Phase::Computing,
             },
             tasks_done: board.tasks_done,
             tasks_total: if running { total } else { 0 },

@@ -86,6 +86,20 @@ const RULES: &[Rule] = &[
         why: "actors and the simulator never know each other",
     },
     Rule {
+        parts: &[
+            "runtime/src/actors",
+            "runtime/src/engine",
+            "runtime/src/lambdapack",
+            "runtime/src/linalg",
+            "runtime/src/machine",
+            "runtime/src/matrix",
+            "runtime/src/plan",
+            "runtime/src/run",
+        ],
+        never: &["faer", "ndarray"],
+        why: "other libraries' matrices come and go by the session alone; kernels compute",
+    },
+    Rule {
         parts: &["runtime", "kernels", "transports", "tests", "benches"],
         never: &["do_send", "todo!", "unimplemented!"],
         why: "mailboxes are bounded and nothing is left open",
@@ -117,7 +131,7 @@ const MANIFESTS: &[(&str, &[&str])] = &[
         "transports/Cargo.toml",
         &["peerwren", "peerwren-kernels", "faer", "actix"],
     ),
-    ("runtime/Cargo.toml", &["quinn", "faer", "rustls", "rcgen"]),
+    ("runtime/Cargo.toml", &["quinn", "rustls", "rcgen"]),
 ];
 
 /// Second TLS stacks and their like, wherever they would come from.

@@ -242,7 +242,7 @@ fn drain(tiles: i64) -> Result<(), String> {
     let program = Program::parse(&format!("{name}.lp"), source).map_err(|e| e.render())?;
     let side = u64::try_from(NB * tiles).map_err(|_| USAGE.to_owned())?;
     let (m, n) = (side, side);
-    let matrix = InputFrom::Matrix(SourceSpec::random(m, n, 1), NB as u32);
+    let matrix = InputFrom::Matrix(SourceSpec::random(m, n, 1), (NB as u32, NB as u32));
     let phase = PhaseSpec {
         inputs: vec![("I".to_owned(), matrix)],
         results: vec![Kept {

@@ -79,8 +79,9 @@ mod tests {
     async fn what_a_kind_does_not_keep_does_no_harm() {
         let name = format!("peerwren-sources-{}.npy", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let writer = crate::matrix::NpyWriter::create(&path, crate::matrix::NpyForm::matrix(3, 3))
-            .expect("a file");
+        let writer =
+            crate::matrix::NpyWriter::create(&path, crate::matrix::ArrayForm::matrix(3, 3))
+                .expect("a file");
         let nan = f64::NAN;
         let entries = [1.0, 2.0, 3.0, nan, 4.0, 5.0, nan, nan, 6.0];
         writer.write_tile(0, 0, 3, 3, &entries).expect("written");

@@ -43,6 +43,7 @@ mod walk;
 mod tests;
 
 pub(crate) use check::{TASKS_MAX as CHECKED_TASKS_MAX, is_circle};
+pub(crate) use lexer::SOURCE_BYTES_MAX;
 
 pub use bound::{Bound, InputFamily};
 pub use error::{Diagnosis, ProgramError, TaskError};

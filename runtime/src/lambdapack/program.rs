@@ -19,6 +19,7 @@ macro_rules! shipped {
 }
 
 shipped![
+    "amax.lp",
     "apply_cyclic.lp",
     "apply_q.lp",
     "apply_q_numpywren.lp",
@@ -32,14 +33,19 @@ shipped![
     "check_qr.lp",
     "check_solution.lp",
     "check_svd.lp",
+    "check_truncated.lp",
+    "check_vectors.lp",
     "cholesky.lp",
     "cholesky_tiles.lp",
+    "combine.lp",
+    "crop.lp",
     "gemm.lp",
     "gemm_numpywren.lp",
     "lstsq.lp",
     "lu.lp",
     "lu_tiles.lp",
     "minimum_norm.lp",
+    "norm.lp",
     "posv.lp",
     "qr_grid.lp",
     "qr_numpywren.lp",
@@ -78,14 +84,26 @@ impl Program {
         source: &str,
         files: &[(&str, &str)],
     ) -> Result<Program, ProgramError> {
+        Self::parse_finding(file_name, source, &|wanted| {
+            let found = files.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, text)| (*text).to_owned())
+        })
+    }
+
+    /// Reads a program; `include` asks `find` for a file's text by its name, then the shipped ones.
+    pub(crate) fn parse_finding(
+        file_name: &str,
+        source: &str,
+        find: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Program, ProgramError> {
         let mut sources = Sources {
             files: vec![parser::source(file_name, source)],
         };
         let find = |wanted: &str| -> Option<SourceFile> {
-            let (name, text) = files
-                .iter()
-                .chain(SHIPPED)
-                .find(|(name, _)| *name == wanted)?;
+            if let Some(text) = find(wanted) {
+                return Some(parser::source(wanted, &text));
+            }
+            let (name, text) = SHIPPED.iter().find(|(name, _)| *name == wanted)?;
             Some(parser::source(name, text))
         };
         let file = parser::parse(&mut sources, &find)?;
@@ -146,6 +164,11 @@ impl Program {
             .families
             .iter()
             .map(|f| (f.name.as_str(), f.indices.len(), f.input.is_some()))
+    }
+
+    /// The outputs' names.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        self.model.output_names.iter().map(String::as_str)
     }
 
     /// The kernels that the statements call, in the order of the text.

@@ -6,10 +6,10 @@ use std::path::Path;
 use peerwren_kernels::tile::TileRef;
 use peerwren_transports::block::BlockKey;
 
-use super::job::{Form, Wanted};
+use super::job::Wanted;
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::PhaseFigures;
-use crate::matrix::{NpyEntries, NpyForm, NpyWriter};
+use crate::matrix::NpyWriter;
 use crate::plan::Plan;
 use crate::prices::{Prices, Usage, Work};
 use crate::report::{ByteCounts, PhaseStats, ProfileSeries, RequestCounts, WayCounts, WorkerStats};
@@ -21,20 +21,9 @@ pub(super) async fn write_npy(
     results: &Results<'_>,
     wanted: &Wanted,
     path: &Path,
-    block: u32,
 ) -> Result<NpyWriter, RunError> {
     let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
-    let form = NpyForm {
-        rows: wanted.rows,
-        cols: wanted.cols,
-        is_vector: wanted.form != Form::Matrix,
-        entries: if wanted.form == Form::Rows {
-            NpyEntries::I64
-        } else {
-            NpyEntries::F64
-        },
-    };
-    let writer = NpyWriter::create(path, form).map_err(|e| failed(&e))?;
+    let writer = NpyWriter::create(path, wanted.form).map_err(|e| failed(&e))?;
     let mut dense = Vec::new();
     for (at, key) in results.plan.output(wanted.phase.into(), &wanted.output) {
         let shape = results.plan.shape(&key);
@@ -46,10 +35,12 @@ pub(super) async fn write_npy(
             data: tile.as_f64(),
         }
         .unpack(&mut dense, rows);
-        let first =
-            |place| u64::try_from(at.get(place).unwrap_or(0)).unwrap_or(0) * u64::from(block);
+        let first = |place, side: u32| {
+            u64::try_from(at.get(place).unwrap_or(0)).unwrap_or(0) * u64::from(side)
+        };
+        let (row, col) = (first(0, wanted.tile.0), first(1, wanted.tile.1));
         writer
-            .write_tile(first(0), first(1), rows, cols, &dense)
+            .write_tile(row, col, rows, cols, &dense)
             .map_err(|e| failed(&e))?;
     }
     Ok(writer)

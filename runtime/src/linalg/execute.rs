@@ -72,12 +72,12 @@ pub(super) fn execute(
         .iter()
         .filter_map(|wanted| Some((wanted.clone(), npy(&terms, &wanted.name)?.to_owned())))
         .collect();
-    let (ratios, block) = (job.ratios.clone(), terms.options.block);
+    let ratios = job.ratios.clone();
     let planned = clock.now();
     let (outcome, measured) = run.execute(Arc::clone(&plan), progress, async move |results| {
         let mut written = Vec::new();
         for (wanted, path) in &files {
-            written.push(write_npy(&results, wanted, path, block).await?);
+            written.push(write_npy(&results, wanted, path).await?);
         }
         let measured = measure(&results, &ratios).await?;
         // With nothing to wait for in between: all files or none. Arrays become whole after them.

@@ -52,7 +52,7 @@ pub(super) fn build(builder: &mut Builder<'_>, scales: &Scales) -> Result<(), Ru
             ("A", link(product, "A")),
             ("B", link(product, "B")),
             ("C", link(product, "C")),
-            ("y", InputFrom::Matrix(vector, builder.options().block)),
+            ("y", InputFrom::Matrix(vector, builder.tile())),
             ("alpha", scalar(scales.alpha)?),
             ("beta", scalar(scales.beta)?),
         ];
@@ -67,11 +67,11 @@ pub(super) fn build(builder: &mut Builder<'_>, scales: &Scales) -> Result<(), Ru
 }
 
 /// A number as a 1 x 1 matrix.
-fn scalar(value: f64) -> Result<InputFrom, RunError> {
+pub(super) fn scalar(value: f64) -> Result<InputFrom, RunError> {
     let source = MatrixSource::scalar(value);
     source
         .validate()
         .and_then(|()| source.spec())
-        .map(|spec: SourceSpec| InputFrom::Matrix(spec, 1))
+        .map(|spec: SourceSpec| InputFrom::Matrix(spec, (1, 1)))
         .map_err(|error| RunError::Usage(error.to_string()))
 }

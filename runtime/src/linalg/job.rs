@@ -5,17 +5,15 @@
     reason = "the archived fields that rkyv derives cannot be documented"
 )]
 
-use std::hash::{BuildHasher, Hasher};
-
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::request::Request;
 use crate::lambdapack::Program;
 use crate::matrix::zarr::{Layout, ZarrSpec};
-use crate::matrix::{Place, ResultPlace};
+use crate::matrix::{ArrayForm, Place, ResultPlace};
 use crate::options::{Resolved, StoreChoice, Tree};
 use crate::plan::{InputFrom, Kept, PhaseSpec, PlanSpec};
-use crate::run::RunError;
+use crate::run::{RunError, new_run};
 
 /// An operation made ready to run.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -45,23 +43,10 @@ pub struct Wanted {
     pub phase: u8,
     /// The phase's output.
     pub output: String,
-    /// Rows.
-    pub rows: u64,
-    /// Columns.
-    pub cols: u64,
-    /// How it is laid out.
-    pub form: Form,
-}
-
-/// How a result is laid out.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Rows and columns of float64.
-    Matrix,
-    /// One dimension of float64.
-    Vector,
-    /// One dimension of int64: numbers of rows, from 0 on.
-    Rows,
+    /// Sizes, dimensions and type.
+    pub form: ArrayForm,
+    /// Rows and columns of its tiles.
+    pub tile: (u32, u32),
 }
 
 /// Which figure of the report a ratio is.
@@ -141,6 +126,12 @@ impl<'a> Builder<'a> {
         Ok((p.into(), q.into()))
     }
 
+    /// Rows and columns of the run's tiles.
+    pub(super) fn tile(&self) -> (u32, u32) {
+        let block = self.options().block;
+        (block, block)
+    }
+
     /// Rows and columns of an input.
     pub(super) fn shape(&self, input: usize) -> (u64, u64) {
         self.request.inputs[input].shape()
@@ -148,16 +139,25 @@ impl<'a> Builder<'a> {
 
     /// An input in the run's tiles.
     pub(super) fn input(&self, input: usize) -> Result<InputFrom, RunError> {
+        self.input_tiled(input, self.tile())
+    }
+
+    /// An input in tiles of so many rows and columns.
+    pub(super) fn input_tiled(
+        &self,
+        input: usize,
+        tile: (u32, u32),
+    ) -> Result<InputFrom, RunError> {
         let source = self.request.inputs[input].spec();
         let source = source.map_err(|error| RunError::Usage(error.to_string()))?;
-        Ok(InputFrom::Matrix(source, self.options().block))
+        Ok(InputFrom::Matrix(source, tile))
     }
 
     /// The transpose of an input in the run's tiles.
     pub(super) fn input_transposed(&self, input: usize) -> Result<InputFrom, RunError> {
         let source = self.request.inputs[input].clone().transposed().spec();
         let source = source.map_err(|error| RunError::Usage(error.to_string()))?;
-        Ok(InputFrom::Matrix(source, self.options().block))
+        Ok(InputFrom::Matrix(source, self.tile()))
     }
 
     /// Whether a result is to be written.
@@ -175,7 +175,7 @@ impl<'a> Builder<'a> {
     ) -> u8 {
         let source = Program::shipped(program).expect("the program is shipped with this crate");
         let params = params.iter();
-        self.phases.push(PhaseSpec {
+        self.push(PhaseSpec {
             name: name.to_owned(),
             file: format!("{program}.lp"),
             source: source.to_owned(),
@@ -188,7 +188,12 @@ impl<'a> Builder<'a> {
                 .map(|(name, from)| (name.to_owned(), from))
                 .collect(),
             results: Vec::new(),
-        });
+        })
+    }
+
+    /// Adds a phase, and returns its number.
+    pub(super) fn push(&mut self, phase: PhaseSpec) -> u8 {
+        self.phases.push(phase);
         u8::try_from(self.phases.len() - 1).expect("a job has a few phases")
     }
 
@@ -199,7 +204,7 @@ impl<'a> Builder<'a> {
         output: (u8, &str),
         shape: (u64, u64),
     ) -> Result<(), RunError> {
-        self.result_in(name, output, shape, Form::Matrix)
+        self.result_in(name, output, ArrayForm::matrix(shape.0, shape.1))
     }
 
     /// The same for an X that has as many dimensions as B, the second input.
@@ -207,44 +212,44 @@ impl<'a> Builder<'a> {
         &mut self,
         name: &str,
         output: (u8, &str),
-        shape: (u64, u64),
+        (rows, cols): (u64, u64),
     ) -> Result<(), RunError> {
-        let is_vector = self.request.inputs[1].is_vector();
-        let form = if is_vector {
-            Form::Vector
-        } else {
-            Form::Matrix
+        let form = ArrayForm {
+            is_vector: self.request.inputs[1].is_vector(),
+            ..ArrayForm::matrix(rows, cols)
         };
-        self.result_in(name, output, shape, form)
+        self.result_in(name, output, form)
     }
 
     /// The same for a result of another form.
     pub(super) fn result_in(
         &mut self,
         name: &str,
+        output: (u8, &str),
+        form: ArrayForm,
+    ) -> Result<(), RunError> {
+        self.result_tiled(name, output, form, self.tile())
+    }
+
+    /// The same in tiles of other sizes.
+    pub(super) fn result_tiled(
+        &mut self,
+        name: &str,
         (phase, output): (u8, &str),
-        (rows, cols): (u64, u64),
-        form: Form,
+        form: ArrayForm,
+        tile: (u32, u32),
     ) -> Result<(), RunError> {
         let Some(place) = self.request.place(name) else {
             return Ok(());
         };
-        if form == Form::Rows
-            && let ResultPlace::Zarr(_) = place
-        {
-            return Err(RunError::Usage(format!(
-                "output {place}: numbers of rows are written as .npy alone"
-            )));
-        }
-        let array = array(place, (rows, cols), self.options())?;
+        let array = array(place, form, tile, self.options())?;
         self.keep(phase, output, array);
         self.wanted.push(Wanted {
             name: name.to_owned(),
             phase,
             output: output.to_owned(),
-            rows,
-            cols,
             form,
+            tile,
         });
         Ok(())
     }
@@ -331,7 +336,7 @@ impl<'a> Builder<'a> {
             wanted: self.wanted,
             ratios: self.ratios,
             plan: PlanSpec {
-                run: std::hash::RandomState::new().build_hasher().finish(),
+                run: new_run(),
                 phases: self.phases,
             },
         })
@@ -351,7 +356,8 @@ fn int(value: u64) -> i64 {
 /// The array that a result becomes, if it is one.
 fn array(
     place: &ResultPlace,
-    (rows, cols): (u64, u64),
+    form: ArrayForm,
+    tile: (u32, u32),
     options: &Resolved,
 ) -> Result<Option<ZarrSpec>, RunError> {
     match place {
@@ -365,7 +371,7 @@ fn array(
             )))
         }
         ResultPlace::Zarr(_) => {
-            let layout = Layout::tiled(rows, cols, options.block).map_err(RunError::Usage)?;
+            let layout = Layout::tiled(form, tile).map_err(RunError::Usage)?;
             Ok(Some(ZarrSpec::new(&place.absolute(), &layout)))
         }
     }

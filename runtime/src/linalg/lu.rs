@@ -1,7 +1,8 @@
 //! LU factorization P A = L U with tournament pivoting (CALU: Grigori, Demmel, Xiang, LAPACK working note
 //! 226), and linear systems solved by it.
 
-use super::job::{Builder, Form, Given, Measure, link};
+use super::job::{Builder, Given, Measure, link};
+use crate::matrix::ArrayForm;
 use crate::options::{Heads, Tree};
 use crate::run::RunError;
 
@@ -14,7 +15,7 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let factored = builder.phase("factor", "lu", &params, vec![("A", input)]);
     builder.result("l", (factored, "L"), (m, k))?;
     builder.result("u", (factored, "U"), (k, n))?;
-    builder.result_in("p", (factored, "p"), (m, 1), Form::Rows)?;
+    builder.result_in("p", (factored, "p"), ArrayForm::integers(m))?;
     if builder.request.check {
         let (p, q) = builder.grid()?;
         let nb = builder.options().block.into();

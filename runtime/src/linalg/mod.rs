@@ -4,12 +4,14 @@
 //! operation   the operations by name: inputs, results, shapes
 //! request     what a user asks for; run
 //! qr, ..      one file an operation: its phases
+//! program     a user's own program as an operation
 //! job         phases, results and ratios as plain data
 //! execute     runs a job and fills in the report
 //! assemble    result tiles into files and numbers
 //! resume      finishes the job of a driver that died
 //! ```
 
+mod algebra;
 mod assemble;
 mod cholesky;
 mod execute;
@@ -18,14 +20,18 @@ pub mod job;
 mod least_squares;
 mod lu;
 mod operation;
+mod program;
 mod qr;
 mod request;
 mod resume;
 mod svd;
 mod triangular;
+mod truncated;
 mod tsqr;
 
 pub use job::Job;
-pub use operation::{Operation, Scales, ShapeError, Triangle};
+pub use operation::{Norm, Operation, Scales, ShapeError, Triangle};
+pub use program::{OpenError, ProgramCall};
 pub use request::{Outcome, Request, plan, run};
 pub use resume::{ResumeOptions, forget, resume};
+pub use truncated::Truncation;

@@ -2,7 +2,9 @@
 //! beside this one.
 
 use super::job::Builder;
-use super::{cholesky, gemm, least_squares, lu, qr, svd, triangular, tsqr};
+use super::program::{self, ProgramCall};
+use super::truncated::{self, Truncation};
+use super::{algebra, cholesky, gemm, least_squares, lu, qr, svd, triangular, tsqr};
 use crate::run::RunError;
 
 /// What is to be computed. Sizes are rows x columns; k = min(m, n).
@@ -32,15 +34,37 @@ pub enum Operation {
     Lstsq,
     /// A = U diag(s) Vt of any matrix: `s` (k values, largest first), `u` (m x k), `vt` (k x n).
     Svd,
+    /// The largest singular values of any matrix and their vectors, nearly, k = rank: `s` (k values,
+    /// largest first), `u` (m x k), `vt` (k x n).
+    TruncatedSvd(Truncation),
+    /// C = alpha A, or alpha A + beta B with a second input: `c`.
+    Add(Scales),
+    /// A norm of A: `norm` (1 x 1).
+    Norm(Norm),
+    /// A program of the user's own: its outputs.
+    Program(Box<ProgramCall>),
 }
 
-/// The factors of a matrix product.
+/// The factors of a product or a sum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scales {
-    /// Of A B.
+    /// Of A B, or of A.
     pub alpha: f64,
-    /// Of C0, the third input; where it is 0, C0 is not read.
+    /// Of C0, the third input, or of B; where it is 0, that is not read.
     pub beta: f64,
+}
+
+/// A norm of a matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// The largest absolute entry.
+    Max,
+    /// The largest sum of a column's absolute entries.
+    One,
+    /// The largest sum of a row's absolute entries.
+    Infinity,
+    /// The root of the sum of squares, safe from overflow.
+    Frobenius,
 }
 
 /// A triangular matrix, as a part of another.
@@ -65,7 +89,7 @@ pub struct ShapeError {
 }
 
 impl Operation {
-    /// The name, also of the subcommand.
+    /// The name, also of the subcommand where there is one.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -78,20 +102,43 @@ impl Operation {
             Self::Solve => "solve",
             Self::Posv => "posv",
             Self::Lstsq => "lstsq",
-            Self::Svd => "svd",
+            Self::Svd | Self::TruncatedSvd(_) => "svd",
+            Self::Add(_) => "add",
+            Self::Norm(_) => "norm",
+            Self::Program(_) => "run",
+        }
+    }
+
+    /// The name, or the program's.
+    pub(super) fn label(&self) -> &str {
+        match self {
+            Self::Program(call) => call.file(),
+            built_in => built_in.name(),
+        }
+    }
+
+    /// The inputs by their names, as a report tells them; of a program with its parameters.
+    #[must_use]
+    pub fn applied_to(&self, inputs: &[&str]) -> String {
+        match self {
+            Self::Program(call) => call.applied_to(inputs),
+            _ => inputs.join(" "),
         }
     }
 
     /// The results' names.
     #[must_use]
-    pub fn results(&self) -> &'static [&'static str] {
+    pub fn results(&self) -> Vec<&str> {
         match self {
-            Self::Qr | Self::Tsqr => &["q", "r"],
-            Self::Cholesky => &["l"],
-            Self::Svd => &["s", "u", "vt"],
-            Self::Lu => &["l", "u", "p"],
-            Self::Gemm(_) => &["c"],
-            Self::Trsm(_) | Self::Solve | Self::Posv | Self::Lstsq => &["x"],
+            Self::Qr | Self::Tsqr => vec!["q", "r"],
+            Self::Cholesky => vec!["l"],
+            Self::Svd | Self::TruncatedSvd(_) => vec!["s", "u", "vt"],
+            Self::Add(_) => vec!["c"],
+            Self::Norm(_) => vec!["norm"],
+            Self::Lu => vec!["l", "u", "p"],
+            Self::Gemm(_) => vec!["c"],
+            Self::Trsm(_) | Self::Solve | Self::Posv | Self::Lstsq => vec!["x"],
+            Self::Program(call) => call.outputs().collect(),
         }
     }
 
@@ -102,7 +149,19 @@ impl Operation {
     pub fn shape(&self, inputs: &[(u64, u64)]) -> Result<(u64, u64), ShapeError> {
         let shown = |(m, n): (u64, u64)| format!("{m} x {n}");
         let problem = match (self, inputs) {
-            (Self::Qr | Self::Lu | Self::Svd, &[a]) => return Ok(a),
+            (Self::Qr | Self::Lu | Self::Svd | Self::Norm(_), &[a]) => return Ok(a),
+            (Self::TruncatedSvd(truncation), &[a]) => match truncation.check(a) {
+                Ok(()) => return Ok(a),
+                Err(problem) => problem,
+            },
+            (Self::Add(_), &[a]) => return Ok(a),
+            (Self::Add(_), &[a, b]) if a == b => return Ok(a),
+            (Self::Add(_), &[a, b]) => format!(
+                "A and B must have the same shape; A is {}, B is {}",
+                shown(a),
+                shown(b)
+            ),
+            (Self::Add(_), _) => format!("expected A and maybe B, got {} inputs", inputs.len()),
             (Self::Tsqr, &[(m, n)]) if m >= n => return Ok((m, n)),
             (Self::Tsqr, &[a]) => format!(
                 "A must have at least as many rows as columns; it is {}",
@@ -131,10 +190,28 @@ impl Operation {
                 )
             }
             (Self::Trsm(_) | Self::Solve | Self::Posv | Self::Lstsq, &[a, _]) => return Ok(a),
-            (Self::Gemm(_), _) => format!("expected A, B and maybe C, got {} inputs", inputs.len()),
-            (Self::Qr | Self::Tsqr | Self::Cholesky | Self::Lu | Self::Svd, _) => {
-                format!("expected A alone, got {} inputs", inputs.len())
+            (Self::Program(call), inputs) if inputs.len() == call.input_count() => {
+                let size = |&(m, n): &(u64, u64)| u128::from(m) * u128::from(n);
+                return Ok(inputs.iter().copied().max_by_key(size).unwrap_or((1, 1)));
             }
+            (Self::Program(call), _) => {
+                format!(
+                    "expected {} inputs, got {}",
+                    call.input_count(),
+                    inputs.len()
+                )
+            }
+            (Self::Gemm(_), _) => format!("expected A, B and maybe C, got {} inputs", inputs.len()),
+            (
+                Self::Qr
+                | Self::Tsqr
+                | Self::Cholesky
+                | Self::Lu
+                | Self::Svd
+                | Self::TruncatedSvd(_)
+                | Self::Norm(_),
+                _,
+            ) => format!("expected A alone, got {} inputs", inputs.len()),
             (Self::Trsm(_) | Self::Solve | Self::Posv | Self::Lstsq, _) => {
                 format!("expected A and B, got {} inputs", inputs.len())
             }
@@ -145,9 +222,18 @@ impl Operation {
         })
     }
 
+    /// Whether results can be checked as LAPACK's tests do.
+    #[must_use]
+    pub fn has_check(&self) -> bool {
+        !matches!(self, Self::Add(_) | Self::Norm(_) | Self::Program(_))
+    }
+
     /// Whether all entries of an input are read, so that none may be NaN or infinite.
     #[must_use]
     pub(super) fn reads_all(&self, input: usize) -> bool {
+        if let Self::Program(call) = self {
+            return call.reads_all(input);
+        }
         let is_triangle = matches!(self, Self::Cholesky | Self::Posv | Self::Trsm(_));
         !is_triangle || input > 0
     }
@@ -155,6 +241,9 @@ impl Operation {
     /// The side of a tile where the user leaves it open and the shape alone would choose another.
     #[must_use]
     pub fn block(&self, (m, n): (u64, u64)) -> Option<u32> {
+        if let Self::Program(call) = self {
+            return call.block();
+        }
         let Self::Tsqr = self else { return None };
         // As tall as the panel is wide or more, so that leaves take most flops; some for each worker.
         let block = (m / TSQR_LEAVES).clamp(n, n.max(TSQR_ROWS_MAX));
@@ -173,6 +262,10 @@ impl Operation {
             Self::Posv => cholesky::build_posv(builder),
             Self::Lstsq => least_squares::build(builder),
             Self::Svd => svd::build(builder),
+            Self::TruncatedSvd(truncation) => truncated::build(builder, truncation),
+            Self::Add(scales) => algebra::build_add(builder, scales),
+            Self::Norm(norm) => algebra::build_norm(builder, *norm),
+            Self::Program(call) => program::build(builder, call),
         }
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let options = builder.options();
     let (m, n) = builder.shape(0);
     let k = m.min(n);
-    let (factor, apply) = programs(&options.tree);
+    let (factor, _) = programs(&options.tree);
     let params = params(options, (m, n))?;
     let numpywren = matches!(options.tree, Tree::Numpywren { .. });
     let a = if numpywren { "I" } else { "A" };
@@ -22,20 +22,7 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     if !builder.wants("q") && !builder.request.check {
         return Ok(());
     }
-    let eye = InputFrom::Matrix(SourceSpec::eye(m, k), options.block);
-    let mut inputs = vec![("B", eye)];
-    let factors: &[&str] = if numpywren {
-        &["V", "T"]
-    } else {
-        &["V", "T", "V2", "T2"]
-    };
-    inputs.extend(factors.iter().map(|&name| (name, link(factored, name))));
-    let size: &[(&str, u64)] = if numpywren {
-        &[("r", k)]
-    } else {
-        &[("r", k), ("thin", 1)]
-    };
-    let formed = builder.phase("q", apply, &[&params, size].concat(), inputs);
+    let formed = form(builder, "q", factored, (m, n))?;
     builder.result("q", (formed, "X"), (m, k))?;
     if builder.request.check {
         let (hp, hq) = options.tree.grid();
@@ -57,6 +44,34 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
         builder.ratio(Measure::Orthogonality, check, "onorm", &[], m);
     }
     Ok(())
+}
+
+/// The phase that forms Q, m x min(m, n), of what the phase `factored` has factored.
+pub(super) fn form(
+    builder: &mut Builder<'_>,
+    name: &str,
+    factored: u8,
+    (m, n): (u64, u64),
+) -> Result<u8, RunError> {
+    let k = m.min(n);
+    let options = builder.options();
+    let (_, apply) = programs(&options.tree);
+    let numpywren = matches!(options.tree, Tree::Numpywren { .. });
+    let eye = InputFrom::Matrix(SourceSpec::eye(m, k), builder.tile());
+    let mut inputs = vec![("B", eye)];
+    let factors: &[&str] = if numpywren {
+        &["V", "T"]
+    } else {
+        &["V", "T", "V2", "T2"]
+    };
+    inputs.extend(factors.iter().map(|&name| (name, link(factored, name))));
+    let size: &[(&str, u64)] = if numpywren {
+        &[("r", k)]
+    } else {
+        &[("r", k), ("thin", 1)]
+    };
+    let params = params(options, (m, n))?;
+    Ok(builder.phase(name, apply, &[&params, size].concat(), inputs))
 }
 
 /// The programs that factor with a tree and that apply its Q.

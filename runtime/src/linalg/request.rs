@@ -74,7 +74,8 @@ impl Request {
     /// The inputs as a user names them.
     pub(super) fn named(&self) -> String {
         let names: Vec<String> = self.inputs.iter().map(ToString::to_string).collect();
-        names.join(" ")
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.operation.applied_to(&names)
     }
 }
 
@@ -142,7 +143,7 @@ fn check(request: &Request) -> Result<(), RunError> {
             };
             return Err(RunError::Usage(format!(
                 "{name} is {problem} of {}; expected each of these at most once: {}",
-                request.operation.name(),
+                request.operation.label(),
                 known.join(", ")
             )));
         }

@@ -1,9 +1,24 @@
 //! Singular value decomposition A = U S V' by a reduction to a band over tiles, the decomposition of the
 //! band by one task, and, where vectors are wanted, the reduction's trees applied to the band's vectors.
 
-use super::job::{Builder, Form, Measure, link};
+use super::job::{Builder, Measure, link};
+use crate::matrix::ArrayForm;
 use crate::options::Tree;
+use crate::plan::InputFrom;
 use crate::run::RunError;
+
+/// An output of a phase.
+type Output = (u8, &'static str);
+
+/// Where the parts of a decomposition of a matrix that is not wide are.
+pub(super) struct Parts {
+    /// Singular values, and the band's vectors.
+    pub(super) values: u8,
+    /// U, then its transpose if that was wanted.
+    pub(super) left: [Output; 2],
+    /// V, then its transpose if that was wanted.
+    pub(super) right: [Output; 2],
+}
 
 /// Values, then vectors and the check where they are wanted.
 pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
@@ -16,16 +31,63 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     } else {
         builder.input(0)?
     };
-    let nb = u64::from(builder.options().block);
-    let ib = u64::from(builder.options().ib);
+    let (p, q) = ranks(builder)?;
+    let ranks = if wide { (q, p) } else { (p, q) };
     let vectors = builder.wants("u") || builder.wants("vt") || builder.request.check;
+    if !vectors {
+        let values = values(builder, a, (m, n), ranks, false).1;
+        return builder.result_in("s", (values, "s"), ArrayForm::vector(n));
+    }
+    let parts = decompose(builder, a, (m, n), ranks, wide);
+    builder.result_in("s", (parts.values, "s"), ArrayForm::vector(n))?;
+    let outputs = if wide {
+        [(parts.right[0], (n, n)), (parts.left[1], (n, m))]
+    } else {
+        [(parts.left[0], (m, n)), (parts.right[1], (n, n))]
+    };
+    for (name, (output, shape)) in ["u", "vt"].into_iter().zip(outputs) {
+        builder.result(name, output, shape)?;
+    }
+    if builder.request.check {
+        let [((u, u_name), _), ((vt, vt_name), _)] = outputs;
+        let (m, n) = shape;
+        let nb = builder.options().block.into();
+        let (p, q) = ranks;
+        let sizes = [("m", m), ("n", n), ("nb", nb), ("P", p), ("Q", q)];
+        let inputs = vec![
+            ("A", builder.input(0)?),
+            ("U", link(u, u_name)),
+            ("s", link(parts.values, "s")),
+            ("Vt", link(vt, vt_name)),
+        ];
+        let check = builder.phase("check", "check_svd", &sizes, inputs);
+        builder.ratio(Measure::Residual, check, "rnorm", &["anorm"], m.max(n));
+        builder.ratio(Measure::Orthogonality, check, "unorm", &[], m);
+        builder.ratio(Measure::Orthogonality, check, "vnorm", &[], n);
+    }
+    Ok(())
+}
+
+/// The grid of ranks, which no reduction tree of another kind has.
+pub(super) fn ranks(builder: &Builder<'_>) -> Result<(u64, u64), RunError> {
     if let Tree::Numpywren { .. } = builder.options().tree {
         return Err(RunError::Usage(
             "--tree numpywren: svd has no such tree; expected auto or grid:PxQ".to_owned(),
         ));
     }
-    let (p, q) = builder.grid()?;
-    let (p, q) = if wide { (q, p) } else { (p, q) };
+    builder.grid()
+}
+
+/// The phases that reduce a matrix of m >= n to a band and decompose that.
+fn values(
+    builder: &mut Builder<'_>,
+    a: InputFrom,
+    (m, n): (u64, u64),
+    (p, q): (u64, u64),
+    vectors: bool,
+) -> (u8, u8) {
+    let options = builder.options();
+    let (nb, ib) = (u64::from(options.block), u64::from(options.ib));
     let size = [
         ("m", m),
         ("n", n),
@@ -37,14 +99,23 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let band = builder.phase("factor", "bdfac", &size, vec![("A", a)]);
     let size = [("n", n), ("nb", nb), ("vectors", vectors.into())];
     let inputs = vec![("R", link(band, "R")), ("L", link(band, "L"))];
-    let values = builder.phase("factor", "band_svd", &size, inputs);
-    builder.result_in("s", (values, "s"), (n, 1), Form::Vector)?;
-    if !vectors {
-        return Ok(());
-    }
-    // Of m x n: U = Q (U of the band), V = W (V of the band).
+    (band, builder.phase("factor", "band_svd", &size, inputs))
+}
+
+/// The phases that decompose a matrix of m >= n with its vectors: U = Q (U of the band), V = W (V of the
+/// band). Transposed are U if `left_turned`, else V.
+pub(super) fn decompose(
+    builder: &mut Builder<'_>,
+    a: InputFrom,
+    (m, n): (u64, u64),
+    (p, q): (u64, u64),
+    left_turned: bool,
+) -> Parts {
+    let (band, values) = values(builder, a, (m, n), (p, q), true);
+    let options = builder.options();
+    let (nb, ib) = (u64::from(options.block), u64::from(options.ib));
     let from = ["V", "T", "V2", "T2"];
-    let apply = |builder: &mut Builder<'_>, (rows, o, width): (u64, u64, u64), turned: bool| {
+    let mut apply = |(rows, o, width): (u64, u64, u64), turned: bool| {
         let (vectors, domains) = if o == 0 { ("U", p) } else { ("V", q) };
         let mut inputs = vec![("B", link(values, vectors))];
         let names: [&str; 4] = if o == 0 {
@@ -70,39 +141,20 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
             ("HP", p),
             ("HQ", q),
         ];
-        builder.phase("vectors", "apply_cyclic", &params, inputs)
+        let phase = builder.phase("vectors", "apply_cyclic", &params, inputs);
+        [(phase, "X"), (phase, "XT")]
     };
     let panels = (n.div_ceil(nb) - 1) * nb;
-    let left = apply(builder, (m, 0, n), wide);
+    let left = apply((m, 0, n), left_turned);
     // One tile a side: nothing to the right of it, so no LQ.
     let right = if panels > 0 {
-        let phase = apply(builder, (n, 1, panels), !wide);
-        [(phase, "X"), (phase, "XT")]
+        apply((n, 1, panels), !left_turned)
     } else {
         [(values, "V"), (values, "Vt")]
     };
-    let outputs = if wide {
-        [("u", right[0], (n, n)), ("vt", (left, "XT"), (n, m))]
-    } else {
-        [("u", (left, "X"), (m, n)), ("vt", right[1], (n, n))]
-    };
-    for (name, output, shape) in outputs {
-        builder.result(name, output, shape)?;
+    Parts {
+        values,
+        left,
+        right,
     }
-    if builder.request.check {
-        let [(_, (u, u_name), _), (_, (vt, vt_name), _)] = outputs;
-        let (m, n) = shape;
-        let sizes = [("m", m), ("n", n), ("nb", nb), ("P", p), ("Q", q)];
-        let inputs = vec![
-            ("A", builder.input(0)?),
-            ("U", link(u, u_name)),
-            ("s", link(values, "s")),
-            ("Vt", link(vt, vt_name)),
-        ];
-        let check = builder.phase("check", "check_svd", &sizes, inputs);
-        builder.ratio(Measure::Residual, check, "rnorm", &["anorm"], m.max(n));
-        builder.ratio(Measure::Orthogonality, check, "unorm", &[], m);
-        builder.ratio(Measure::Orthogonality, check, "vnorm", &[], n);
-    }
-    Ok(())
 }

@@ -31,7 +31,7 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     if !builder.wants("q") && !builder.request.check {
         return Ok(());
     }
-    let eye = InputFrom::Matrix(SourceSpec::eye(m, n), options.block);
+    let eye = InputFrom::Matrix(SourceSpec::eye(m, n), builder.tile());
     let mut inputs = vec![("B", eye)];
     let factors = ["V", "T", "V2", "T2"];
     inputs.extend(factors.map(|name| (name, link(factored, name))));

@@ -4,6 +4,7 @@
 //! workers: a worker that holds a [`SourceSpec`] reads its own tiles.
 
 mod error;
+mod form;
 pub mod npy;
 pub mod random;
 mod result;
@@ -17,7 +18,8 @@ pub mod zarr;
 pub use peerwren_transports::store::Place;
 
 pub use error::{InputError, OutputError, ShownPath};
-pub use npy::{NpyEntries, NpyForm, NpyMatrix, NpyWriter};
+pub use form::{ArrayForm, Entries};
+pub use npy::{NpyMatrix, NpyWriter};
 pub use random::RandomMatrix;
 pub use result::{ResultPlace, overlap};
 pub use source::MatrixSource;

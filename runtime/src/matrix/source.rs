@@ -164,6 +164,20 @@ impl MatrixSource {
         is_one_dimensional && !self.view.transposed
     }
 
+    /// Rows and columns of the chunks in which its array lies, as the source shows them; none where there is no
+    /// array.
+    pub fn tile_shape(&self) -> Option<(u32, u32)> {
+        let Base::Zarr(matrix) = &self.base else {
+            return None;
+        };
+        let (rows, cols) = matrix.chunk()?;
+        Some(if self.view.transposed {
+            (cols, rows)
+        } else {
+            (rows, cols)
+        })
+    }
+
     /// Where the input lies, if it is not computed.
     pub fn place(&self) -> Option<Place> {
         match &self.base {
@@ -236,8 +250,8 @@ impl MatrixSource {
     ) -> Result<(BlockBuf, Moved), InputError> {
         let (rows, cols) = (shape.rows as usize, shape.cols as usize);
         let (dense, moved) = self.part(row0, col0, rows, cols).await?;
-        // Files were checked before the run. Arrays are checked here: before, that would move them twice.
-        if shape.kind != Kind::Full || matches!(self.base, Base::Zarr(_)) {
+        // Files of which all is read were checked before the run too, where that costs no transfer.
+        if matches!(self.base, Base::Npy(_) | Base::Zarr(_)) {
             let kept = |k: &usize| keeps(shape.kind, k % rows, k / rows);
             let values = dense.as_f64();
             if first_not_finite(values).is_some()

@@ -61,7 +61,9 @@ impl Plan {
                     ))
                 })?;
                 if self.is_source(&key) || self.chunks.contains_key(&key) {
-                    return Err(failed(format!("its tile {indices} is also another's")));
+                    return Err(failed(format!(
+                        "its tile {indices} is an input, or part of another array too; write it as .npy"
+                    )));
                 }
                 self.chunks.insert(key, ChunkOf { array, at });
             }
@@ -72,8 +74,10 @@ impl Plan {
 
     /// The chunk that begins where a tile does, if the tile lies in it.
     fn chunk_at(&self, indices: &Indices, key: &BlockKey, layout: &Layout) -> Option<(u64, u64)> {
-        let [i, j] = *indices.as_slice() else {
-            return None;
+        let (i, j) = match *indices.as_slice() {
+            [i, j] => (i, j),
+            [i] => (i, 0),
+            _ => return None,
         };
         let (i, j) = (u64::try_from(i).ok()?, u64::try_from(j).ok()?);
         let (rows, cols) = self.shape(key).dense();

@@ -30,13 +30,13 @@ pub enum Source<'a> {
     Generated(Generated),
 }
 
-/// Row and column at which a tile of a matrix in tiles of side `nb` begins: tile (i, j) at
-/// (i `nb`, j `nb`), tile (i) at (i `nb`, 0).
-pub(super) fn first_entry(at: Indices, nb: u32) -> Option<(u64, u64)> {
-    let first = |index: i32| Some(u64::try_from(index).ok()? * u64::from(nb));
+/// Row and column at which a tile of a matrix begins: tile (i, j) at i and j times the rows and columns of
+/// a tile, tile (i) in column 0.
+pub(super) fn first_entry(at: Indices, (rows, cols): (u32, u32)) -> Option<(u64, u64)> {
+    let first = |index: i32, side: u32| Some(u64::try_from(index).ok()? * u64::from(side));
     match *at.as_slice() {
-        [i] => Some((first(i)?, 0)),
-        [i, j] => Some((first(i)?, first(j)?)),
+        [i] => Some((first(i, rows)?, 0)),
+        [i, j] => Some((first(i, rows)?, first(j, cols)?)),
         _ => None,
     }
 }
@@ -140,10 +140,10 @@ impl Plan {
                     let problem = format!("is bound to a phase that has no tile {what}");
                     return Err(failed(problem));
                 }
-                Family::Source(matrix, nb) => {
+                Family::Source(matrix, side) => {
                     let shape = phase.bound.shape(tile).map_err(task_error(&phase.bound))?;
                     let what = phase.bound.describe_tile(tile);
-                    fits(matrix, *nb, tile.at, shape)
+                    fits(matrix, *side, tile.at, shape)
                         .map_err(|problem| failed(format!("cannot give {what}: {problem}")))?;
                 }
                 Family::Generated => {
@@ -207,12 +207,12 @@ fn refused(spec: &PhaseSpec, family: &str, problem: impl Into<String>) -> PlanEr
     }
 }
 
-/// Checks that a tile can be read from a matrix in tiles of side `nb`.
-fn fits(matrix: &SourceSpec, nb: u32, at: Indices, shape: Shape) -> Result<(), String> {
+/// Checks that a tile can be read from a matrix in tiles of so many rows and columns.
+fn fits(matrix: &SourceSpec, side: (u32, u32), at: Indices, shape: Shape) -> Result<(), String> {
     if matches!(shape.kind, Kind::Index | Kind::Tfac) {
         return Err(format!("a matrix has no {} tiles", shape.kind.name()));
     }
-    let Some((row, col)) = first_entry(at, nb) else {
+    let Some((row, col)) = first_entry(at, side) else {
         return Err("a matrix has tiles [i, j], or [i] in one column, from 0 on".to_owned());
     };
     let (m, n) = matrix.shape();

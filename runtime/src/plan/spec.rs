@@ -50,8 +50,8 @@ pub struct PhaseSpec {
 /// Where the tiles of an input family come from.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub enum InputFrom {
-    /// A matrix in tiles of side `nb`: tile (i, j) is the part that begins at (i `nb`, j `nb`).
-    Matrix(SourceSpec, u32),
+    /// A matrix in tiles of so many rows and columns: tile (i, j) begins at i and j times those.
+    Matrix(SourceSpec, (u32, u32)),
     /// An output or a family of an earlier phase, by name, at the same indices.
     Phase(u8, String),
 }

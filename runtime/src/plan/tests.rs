@@ -21,7 +21,7 @@ Y[0, 0] = identity(E[0])
 ";
 
 fn spec(source: &str, params: &[(&str, i64)], inputs: &[(&str, u64)]) -> PlanSpec {
-    let matrix = |m: u64| InputFrom::Matrix(SourceSpec::random(m, m, 1), 2);
+    let matrix = |m: u64| InputFrom::Matrix(SourceSpec::random(m, m, 1), (2, 2));
     let inputs = inputs
         .iter()
         .map(|(name, m)| ((*name).to_owned(), matrix(*m)));

@@ -14,8 +14,8 @@ pub enum Phase {
     Starting,
     /// Inputs go into the workers' caches.
     Preloading,
-    /// The factorization.
-    Factoring,
+    /// The operation itself.
+    Computing,
     /// Q is formed.
     FormingQ,
     /// The factors are checked.
@@ -59,7 +59,7 @@ impl Phase {
         match self {
             Self::Starting => "starting",
             Self::Preloading => "loading",
-            Self::Factoring => "factoring",
+            Self::Computing => "computing",
             Self::FormingQ => "forming Q",
             Self::Checking => "checking",
             Self::Writing => "writing",
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_line_tells_what_there_is() {
         let half = Progress {
-            phase: Phase::Factoring,
+            phase: Phase::Computing,
             tasks_done: 700,
             tasks_total: 1894,
             flops_done: 50_000_000_000,

@@ -38,7 +38,11 @@ pub fn summarize(report: &Report, files: &[(String, ResultPlace)]) -> Summary {
             ),
         ),
     ] {
-        say(name, text);
+        // The sizes of a user's own program are its own.
+        let is_own = report.command == "run" && ["matrix", "plan"].contains(&name);
+        if !is_own {
+            say(name, text);
+        }
     }
     let faults = faults(report);
     if !faults.is_empty() {
@@ -182,16 +186,21 @@ fn moved(report: &Report) -> String {
         ("read from the store", bytes.store_read),
         ("written to the store", bytes.store_written),
     ];
-    let matrix = report.matrix_bytes().max(1) as f64;
+    let matrix = if report.command == "run" {
+        0
+    } else {
+        report.matrix_bytes()
+    };
     let lines = parts
         .iter()
         .filter(|(_, count)| *count > 0)
         .map(|(what, count)| {
-            let times = *count as f64 / matrix;
-            format!(
-                "{:>8} {what}, {times:.2} times the matrix",
-                ByteSize(*count).to_string()
-            )
+            let mut line = format!("{:>8} {what}", ByteSize(*count).to_string());
+            if matrix > 0 {
+                let times = *count as f64 / matrix as f64;
+                let _ = write!(line, ", {times:.2} times the matrix");
+            }
+            line
         });
     let lines: Vec<_> = lines.collect();
     if lines.is_empty() {

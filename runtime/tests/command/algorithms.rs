@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use peerwren::RunError;
 use peerwren::linalg::{Operation, Outcome, Request, Scales, Triangle, run};
-use peerwren::matrix::{MatrixSource, NpyForm, NpyWriter, ResultPlace};
+use peerwren::matrix::{ArrayForm, MatrixSource, NpyWriter, ResultPlace};
 use peerwren::options::{EngineKind, Exchange, MachineFacts, RunOptions, StoreChoice};
 
 use crate::tools::{Folder, peerwren};
@@ -55,7 +55,7 @@ fn definite(kind: &str, n: usize, i: usize, j: usize) -> f64 {
 
 fn write(path: &Path, (m, n): (usize, usize), entry: impl Fn(usize, usize) -> f64) -> MatrixSource {
     let values: Vec<f64> = (0..m * n).map(|at| entry(at % m, at / m)).collect();
-    let writer = NpyWriter::create(path, NpyForm::matrix(m as u64, n as u64)).unwrap();
+    let writer = NpyWriter::create(path, ArrayForm::matrix(m as u64, n as u64)).unwrap();
     writer.write_tile(0, 0, m, n, &values).unwrap();
     writer.finish().unwrap();
     MatrixSource::open(path).unwrap()
@@ -322,9 +322,9 @@ fn what_cannot_be_computed_is_said_in_the_matrix_own_terms() {
         ),
     ];
     for (operation, inputs, expected) in table {
-        let name = operation.results()[0];
+        let name = operation.results()[0].to_owned();
         let wanted = request(operation, inputs, options(2, "auto"));
-        let wanted = wanted.wanting(name, ResultPlace::Npy(x.clone()));
+        let wanted = wanted.wanting(&name, ResultPlace::Npy(x.clone()));
         let operation = wanted.operation.name();
         let error = run(wanted, &mut |_| {}).unwrap_err();
         assert!(

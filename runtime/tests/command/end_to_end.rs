@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use peerwren::matrix::{MatrixSource, NpyForm, NpyMatrix, NpyWriter};
+use peerwren::matrix::{ArrayForm, MatrixSource, NpyMatrix, NpyWriter};
 use serde_json::Value;
 
 use crate::schema::violations;
@@ -127,7 +127,7 @@ fn a_file_and_the_same_matrix_computed_give_the_same_bits() {
     let folder = Folder::new("same-bits");
     let source = MatrixSource::parse("random:45x31:7").unwrap();
     let a = Dense::of(&source);
-    let writer = NpyWriter::create(&folder.0.join("a.npy"), NpyForm::matrix(45, 31)).unwrap();
+    let writer = NpyWriter::create(&folder.0.join("a.npy"), ArrayForm::matrix(45, 31)).unwrap();
     writer.write_tile(0, 0, 45, 31, &a.values).unwrap();
     writer.finish().unwrap();
     let options = "--block 8 --ib 4 --tree grid:2x2 --workers 2 --quiet";

@@ -327,6 +327,13 @@ fn zarr_python_and_peerwren_read_each_others_arrays() {
         script("read q.zarr q.npy");
         script("read r.zarr r.npy");
     }
+    // Vectors, of float64 and of int64.
+    let line = "random:50x70:3 --block 16 --workers 2 --engine threads --quiet";
+    for (operation, name) in [("lu", "p"), ("svd", "s")] {
+        bench.succeed(&format!("{operation} {line} --{name} {name}.npy"));
+        bench.succeed(&format!("{operation} {line} --{name} {name}.zarr"));
+        script(&format!("read {name}.zarr {name}.npy"));
+    }
     // What zarr-python writes with our codecs is read, in chunks that are tiles and in others.
     bench.succeed("qr random:60x40:3 --block 16 --ib 4 --workers 2 --quiet --r a.npy");
     for (number, (rows, cols)) in [(16, 16), (7, 40)].into_iter().enumerate() {

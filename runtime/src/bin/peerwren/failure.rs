@@ -9,6 +9,8 @@ use std::process::ExitCode;
 pub(crate) enum Failure {
     /// Bad usage or input: status 2.
     Usage(String),
+    /// A program that is wrong: status 2. Several lines, with the place in its text.
+    Program(String),
     /// A failed run: status 1.
     Run(String),
 }
@@ -22,14 +24,21 @@ impl Failure {
         Self::Run(reason.to_string())
     }
 
-    /// Prints the one line and gives the exit status.
+    /// A diagnosis, with or without the word "error" before it.
+    pub(crate) fn program(diagnosis: impl Display) -> Self {
+        let text = diagnosis.to_string();
+        Self::Program(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+    }
+
+    /// Prints the one line, or a diagnosis, and gives the exit status.
     pub(crate) fn report(self) -> ExitCode {
         let (reason, status) = match self {
-            Self::Usage(reason) => (reason, 2),
-            Self::Run(reason) => (reason, 1),
+            Self::Usage(reason) => (one_line(&reason), 2),
+            Self::Program(diagnosis) => (diagnosis.trim_end().to_owned(), 2),
+            Self::Run(reason) => (one_line(&reason), 1),
         };
         // Nothing is left to tell when standard error is closed.
-        let _ = writeln!(io::stderr(), "error: {}", one_line(&reason));
+        let _ = writeln!(io::stderr(), "error: {reason}");
         ExitCode::from(status)
     }
 }

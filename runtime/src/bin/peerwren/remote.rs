@@ -19,7 +19,7 @@ pub(crate) fn coordinate(
     common: &Common,
     started: Instant,
 ) -> Result<(), Failure> {
-    let asked = arguments.work.asked();
+    let asked = arguments.work.asked()?;
     let remote = RemoteOptions {
         token: arguments.token,
         token_valid: Duration::from_secs(3600) * arguments.token_hours,

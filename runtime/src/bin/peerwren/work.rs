@@ -16,7 +16,7 @@ use crate::interrupt;
 
 /// Runs the operation that the arguments describe.
 pub(crate) fn run(work: &Work, common: &Common, started: Instant) -> Result<(), Failure> {
-    let asked = work.asked();
+    let asked = work.asked()?;
     let options = asked.run.options()?;
     options.check_engine().map_err(Failure::usage)?;
     let options = fit(options, asked.run.cores).map_err(Failure::usage)?;
@@ -40,7 +40,7 @@ pub(crate) fn run_with(
     bar.clear();
     let mut outcome = outcome.map_err(explain)?;
     let named: Vec<_> = asked.inputs.iter().map(|input| input.text).collect();
-    outcome.report.plan.input = named.join(" ");
+    outcome.report.plan.input = asked.operation.applied_to(&named);
     outcome.report.startup_s += checked_s;
     tell(outcome, asked.run.report.as_deref(), common, started)
 }
@@ -141,6 +141,7 @@ fn check_places(request: &Request, report: Option<&Path>) -> Result<(), Failure>
 pub(crate) fn explain(error: RunError) -> Failure {
     match error {
         RunError::Usage(_) => Failure::usage(error),
+        RunError::Program(text) => Failure::program(text),
         _ => Failure::run(error),
     }
 }

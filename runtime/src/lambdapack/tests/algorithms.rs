@@ -116,6 +116,27 @@ const MODELS: &[(&str, &[&str])] = &[
     ),
     ("check_svd", &["m=1 n=1 nb=4", "m=13 n=22 nb=4 P=2 Q=2"]),
     (
+        "check_truncated",
+        &["m=1 n=1 k=1 nb=4", "m=13 n=22 k=6 nb=4 P=2 Q=2"],
+    ),
+    (
+        "combine",
+        &["m=1 n=1 nb=4", "m=13 n=22 nb=4 both=1 P=2 Q=2"],
+    ),
+    (
+        "norm",
+        &[
+            "m=1 n=1 nb=4 kind=0",
+            "m=13 n=22 nb=4 kind=0 P=2 Q=2",
+            "m=13 n=22 nb=4 kind=1",
+            "m=13 n=22 nb=4 kind=2",
+        ],
+    ),
+    (
+        "crop",
+        &["m=1 n=1 r=1 c=1 nb=4", "m=13 n=22 r=6 c=8 nb=4 P=2 Q=2"],
+    ),
+    (
         "minimum_norm",
         &["n=1 r=1 nb=4 tall=1", "n=14 r=6 nb=4 tall=30"],
     ),

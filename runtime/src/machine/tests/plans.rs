@@ -86,7 +86,7 @@ for k in 0..K {
         params: [("K", rows), ("J", cols), ("nb", NB)]
             .map(|(name, value)| (name.to_owned(), int(value)))
             .to_vec(),
-        inputs: vec![("A".to_owned(), InputFrom::Matrix(a, NB as u32))],
+        inputs: vec![("A".to_owned(), InputFrom::Matrix(a, (NB as u32, NB as u32)))],
         results: vec![Kept {
             output: "X".to_owned(),
             array: None,

@@ -10,7 +10,7 @@ mod write;
 pub use header::{Element, ElementKind, Order};
 pub use read::NpyMatrix;
 pub(in crate::matrix) use read::first_not_finite;
-pub use write::{NpyEntries, NpyForm, NpyWriter, check_writable};
+pub use write::{NpyWriter, check_writable};
 pub(in crate::matrix) use write::{cannot_create, create_beside};
 
 /// Checks that a block lies in a matrix of `shape` and that its buffer fits.

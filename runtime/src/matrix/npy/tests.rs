@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use crate::matrix::{
-    InputError, MatrixSource, NpyEntries, NpyForm, NpyMatrix, NpyWriter, OutputError, Place,
+    ArrayForm, Entries, InputError, MatrixSource, NpyMatrix, NpyWriter, OutputError, Place,
     ResultPlace,
 };
 
@@ -130,7 +130,7 @@ proptest! {
     fn written_tiles_read_back(m in 1u64..30, n in 1u64..30, block in 1u32..12) {
         let folder = Folder::new("read-back");
         let path = folder.0.join("r.npy");
-        let writer = NpyWriter::create(&path, NpyForm::matrix(m, n)).unwrap();
+        let writer = NpyWriter::create(&path, ArrayForm::matrix(m, n)).unwrap();
         let tiling = crate::matrix::Tiling::new(m, n, block, block).unwrap();
         let value = |i: u64, j: u64| (i * 100 + j) as f64 + 0.5;
         for at in tiling.indices().filter(|at| at.i() <= at.j()) {
@@ -182,15 +182,15 @@ fn vectors_and_whole_numbers_are_written_as_numpy_does() {
     let numbers = [3, -1, 9_007_199_254_740_993_i64];
     let words = numbers.map(|number| f64::from_bits(number as u64));
     let table = [
-        (NpyEntries::I64, "(3,)", "<i8", words.as_slice()),
-        (NpyEntries::F64, "(2,)", "<f8", &[0.5, 0.25]),
+        (Entries::I64, "(3,)", "<i8", words.as_slice()),
+        (Entries::F64, "(2,)", "<f8", &[0.5, 0.25]),
     ];
     for (entries, shape, descr, words) in table {
         let path = folder.0.join("p.npy");
-        let form = NpyForm {
+        let form = ArrayForm {
             is_vector: true,
             entries,
-            ..NpyForm::matrix(words.len() as u64, 1)
+            ..ArrayForm::matrix(words.len() as u64, 1)
         };
         let writer = NpyWriter::create(&path, form).unwrap();
         let (first, rest) = words.split_at(1);
@@ -205,9 +205,9 @@ fn vectors_and_whole_numbers_are_written_as_numpy_does() {
         expected.extend(words.iter().flat_map(|word| word.to_bits().to_le_bytes()));
         assert_eq!(fs::read(&path).unwrap(), expected);
     }
-    let form = NpyForm {
+    let form = ArrayForm {
         is_vector: true,
-        ..NpyForm::matrix(3, 2)
+        ..ArrayForm::matrix(3, 2)
     };
     let told = NpyWriter::create(&folder.0.join("p.npy"), form).unwrap_err();
     assert!(
@@ -506,7 +506,7 @@ fn outputs_are_checked_before_the_work() {
 fn an_unfinished_result_leaves_the_old_file_and_nothing_else() {
     let folder = Folder::new("unfinished");
     let path = folder.file("r.npy", b"old");
-    let writer = NpyWriter::create(&path, NpyForm::matrix(3, 3)).unwrap();
+    let writer = NpyWriter::create(&path, ArrayForm::matrix(3, 3)).unwrap();
     writer.write_tile(0, 0, 3, 3, &[1.0; 9]).unwrap();
     assert_eq!(folder.names().len(), 2);
     drop(writer);
@@ -518,7 +518,7 @@ fn an_unfinished_result_leaves_the_old_file_and_nothing_else() {
 fn threads_write_side_by_side() {
     let folder = Folder::new("threads");
     let path = folder.0.join("r.npy");
-    let writer = NpyWriter::create(&path, NpyForm::matrix(64, 64)).unwrap();
+    let writer = NpyWriter::create(&path, ArrayForm::matrix(64, 64)).unwrap();
     std::thread::scope(|scope| {
         for block in 0..4u64 {
             let writer = &writer;
@@ -546,8 +546,8 @@ fn threads_write_side_by_side() {
 fn a_full_disk_is_named() {
     // A matrix beyond what any file system here holds is refused when its file is sized.
     let folder = Folder::new("full");
-    let error =
-        NpyWriter::create(&folder.0.join("r.npy"), NpyForm::matrix(1 << 30, 1 << 29)).unwrap_err();
+    let error = NpyWriter::create(&folder.0.join("r.npy"), ArrayForm::matrix(1 << 30, 1 << 29))
+        .unwrap_err();
     assert!(
         matches!(error, OutputError::Full { .. } | OutputError::Failed { .. }),
         "{error}"

@@ -9,54 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::assert_inside;
 use super::header::Header;
 use crate::matrix::error::{OutputError, ShownPath};
-use crate::matrix::random::check_size;
+use crate::matrix::form::{ArrayForm, Entries};
 
 /// Tells two files of one process apart.
 static SERIAL: AtomicU32 = AtomicU32::new(0);
-
-/// What the entries of a file are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NpyEntries {
-    /// float64.
-    F64,
-    /// int64; tiles of them have an entry's bits in each word, as index tiles do.
-    I64,
-}
-
-/// Size and type of a file to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NpyForm {
-    /// Rows.
-    pub rows: u64,
-    /// Columns.
-    pub cols: u64,
-    /// Whether a single column becomes an array of one dimension, (`rows`,).
-    pub is_vector: bool,
-    /// What an entry is.
-    pub entries: NpyEntries,
-}
-
-impl NpyForm {
-    /// A `rows` x `cols` matrix of float64.
-    #[must_use]
-    pub fn matrix(rows: u64, cols: u64) -> Self {
-        Self {
-            rows,
-            cols,
-            is_vector: false,
-            entries: NpyEntries::F64,
-        }
-    }
-
-    fn header(&self) -> Vec<u8> {
-        let descr = match self.entries {
-            NpyEntries::F64 => "<f8",
-            NpyEntries::I64 => "<i8",
-        };
-        let shape = [self.rows, self.cols];
-        Header::encode(descr, &shape[..if self.is_vector { 1 } else { 2 }])
-    }
-}
 
 /// A Fortran-ordered `.npy` file in the making. Tiles that nobody writes are zero.
 ///
@@ -80,23 +36,18 @@ impl NpyWriter {
     /// # Errors
     /// As [`check_writable`], an empty matrix, a vector of several columns, or a file system that refuses the
     /// size.
-    pub fn create(path: &Path, form: NpyForm) -> Result<Self, OutputError> {
-        let NpyForm { rows, cols, .. } = form;
+    pub fn create(path: &Path, form: ArrayForm) -> Result<Self, OutputError> {
+        let ArrayForm { rows, cols, .. } = form;
         let shown = ShownPath::new(path);
         let refused = |reason| OutputError::Refused {
             path: shown.clone(),
             reason,
         };
-        check_size(rows, cols).map_err(refused)?;
-        if form.is_vector && cols != 1 {
-            return Err(refused(format!(
-                "an array of one dimension has 1 column, found {cols}"
-            )));
-        }
+        form.check().map_err(refused)?;
         let target = resolve_target(path)?;
         let (file, temporary) =
             create_beside(&target).map_err(|error| cannot_create(path, error))?;
-        let header = form.header();
+        let header = header(form);
         let data_offset = header.len() as u64;
         let file_bytes = data_offset + rows * cols * 8;
         let writer = Self {
@@ -199,6 +150,15 @@ impl NpyWriter {
             _ => OutputError::Failed { path, source },
         }
     }
+}
+
+fn header(form: ArrayForm) -> Vec<u8> {
+    let descr = match form.entries {
+        Entries::F64 => "<f8",
+        Entries::I64 => "<i8",
+    };
+    let shape = [form.rows, form.cols];
+    Header::encode(descr, &shape[..if form.is_vector { 1 } else { 2 }])
 }
 
 /// Checks, before any work, that a result can be written to `path`.

@@ -63,13 +63,14 @@ impl Inputs {
         let random = MatrixSource::parse("random:23x17:5").unwrap();
         let npy = folder.join("a.npy");
         let writer =
-            crate::matrix::NpyWriter::create(&npy, crate::matrix::NpyForm::matrix(23, 17)).unwrap();
+            crate::matrix::NpyWriter::create(&npy, crate::matrix::ArrayForm::matrix(23, 17))
+                .unwrap();
         let mut entries = vec![0.0; 23 * 17];
         random.read_tile(0, 0, 23, 17, &mut entries).unwrap();
         writer.write_tile(0, 0, 23, 17, &entries).unwrap();
         writer.finish().unwrap();
         let place = Place::Folder(folder.join("a.zarr"));
-        let zarr = waiting(upload(&random, &place, 5)).unwrap().0;
+        let zarr = waiting(upload(&random, &place, (5, 5))).unwrap().0;
         let sources = vec![
             MatrixSource::open(&npy).unwrap(),
             zarr,
@@ -156,7 +157,7 @@ proptest! {
 
         // What is uploaded is what the view shows.
         let place = Place::Folder(inputs.folder.join("up.zarr"));
-        let (there, _) = waiting(upload(&source, &place, 4)).unwrap();
+        let (there, _) = waiting(upload(&source, &place, (4, 4))).unwrap();
         prop_assert_eq!(&Plain::of(&there), &plain);
     }
 }

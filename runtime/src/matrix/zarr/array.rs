@@ -12,9 +12,9 @@ use crate::matrix::error::{InputError, OutputError, ShownPath};
 use crate::matrix::npy::assert_inside;
 
 /// What the names of all chunks start with.
-const CHUNKS: &str = "c/";
+pub(super) const CHUNKS: &str = "c/";
 
-/// A Zarr v3 array of f64, open in this process. Cheap to clone: clones are the same array.
+/// A Zarr v3 array in the layout of blocks, open in this process. Cheap to clone: clones are the same array.
 #[derive(Clone, Debug)]
 pub struct ZarrArray {
     place: Place,
@@ -70,6 +70,11 @@ impl ZarrArray {
         })
     }
 
+    /// Where it lies.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Sizes of the array and of its chunks.
     pub fn layout(&self) -> Layout {
         self.layout
@@ -81,14 +86,14 @@ impl ZarrArray {
     /// The place cannot be written or is full.
     pub(crate) async fn write(
         &self,
-        (i, j): (u64, u64),
+        at: (u64, u64),
         shape: Shape,
         block: Block,
     ) -> Result<Moved, OutputError> {
         let layout = self.layout;
         let chunk = blocking(move || chunk::encode(&layout, shape, block.as_f64())).await;
         let bytes = bytes::Bytes::from_owner(chunk);
-        let put = self.objects.put(&Layout::key(i, j), bytes).await;
+        let put = self.objects.put(&layout.key(at), bytes).await;
         put.map_err(|source| cannot_write(&self.place, source))?;
         Ok(Moved::once(layout.chunk_bytes() as u64))
     }
@@ -197,16 +202,16 @@ impl ZarrArray {
             .map_err(|source| cannot_write(&self.place, source))
     }
 
-    async fn chunk(&self, (i, j): (u64, u64)) -> Result<Option<Vec<u8>>, InputError> {
-        let key = Layout::key(i, j);
+    async fn chunk(&self, at: (u64, u64)) -> Result<Option<Vec<u8>>, InputError> {
+        let key = self.layout.key(at);
         let read = self.objects.get(&key, self.layout.chunk_bytes()).await;
         read.map_err(|source| cannot_read(&self.place, source))
     }
 
-    fn damaged(&self, (i, j): (u64, u64), error: &chunk::ChunkError) -> InputError {
+    fn damaged(&self, at: (u64, u64), error: &chunk::ChunkError) -> InputError {
         InputError::Chunk {
             place: self.place.to_string(),
-            chunk: Layout::key(i, j),
+            chunk: self.layout.key(at),
             reason: error.to_string(),
         }
     }
@@ -240,8 +245,10 @@ pub(super) async fn look(objects: &Objects) -> Result<Found, StoreError> {
 fn is_chunk(name: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     name.strip_prefix(CHUNKS)
-        .and_then(|indices| indices.split_once('/'))
-        .is_some_and(|(i, j)| digits(i) && digits(j))
+        .is_some_and(|indices| match indices.split_once('/') {
+            Some((i, j)) => digits(i) && digits(j),
+            None => digits(indices),
+        })
 }
 
 /// The chunks that `length` entries from `first` on overlap: number, first entry in the chunk, how

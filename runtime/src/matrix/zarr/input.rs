@@ -24,6 +24,8 @@ pub struct ZarrMatrix {
     place: Place,
     shape: (u64, u64),
     is_vector: bool,
+    /// Rows and columns of a chunk, where somebody has looked.
+    chunk: Option<(u32, u32)>,
     stamp: [u8; 32],
     /// Opened by the first who reads, in the runtime that reads.
     array: OnceCell<Opened>,
@@ -84,6 +86,17 @@ impl Opened {
         }
     }
 
+    /// Rows and columns of a chunk.
+    fn chunk(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Ours(array) => Some(array.layout().chunk()),
+            Self::Foreign(array) => {
+                let (rows, cols) = array.form().chunk();
+                Some((u32::try_from(rows).ok()?, u32::try_from(cols).ok()?))
+            }
+        }
+    }
+
     fn is_vector(&self) -> bool {
         match self {
             Self::Ours(_) => false,
@@ -121,7 +134,10 @@ impl ZarrMatrix {
         }
         let (array, stamp) = wait(Opened::find(place))?;
         let (shape, is_vector) = (array.shape(), array.is_vector());
-        Ok(Self::known(place.clone(), shape, is_vector, stamp))
+        Ok(Self {
+            chunk: array.chunk(),
+            ..Self::known(place.clone(), shape, is_vector, stamp)
+        })
     }
 
     /// An array that was found before.
@@ -135,6 +151,7 @@ impl ZarrMatrix {
             place,
             shape,
             is_vector,
+            chunk: None,
             stamp,
             array: OnceCell::new(),
         }
@@ -153,6 +170,11 @@ impl ZarrMatrix {
     /// Whether the array has one dimension.
     pub fn is_vector(&self) -> bool {
         self.is_vector
+    }
+
+    /// Rows and columns of a chunk; none where that is not known here.
+    pub fn chunk(&self) -> Option<(u32, u32)> {
+        self.chunk
     }
 
     /// Tells one `zarr.json` from another.

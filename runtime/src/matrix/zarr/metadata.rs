@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::foreign::Foreign;
-use crate::matrix::random::check_size;
+use crate::matrix::form::{ArrayForm, Entries};
 
 /// Name of an array's metadata; written last, so that an array without it is not there.
 pub(super) const METADATA: &str = "zarr.json";
@@ -20,8 +20,7 @@ pub(super) const CHECKSUM_BYTES: u64 = 4;
 /// edge is stored whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    rows: u64,
-    cols: u64,
+    form: ArrayForm,
     chunk_rows: u32,
     chunk_cols: u32,
 }
@@ -39,12 +38,12 @@ pub(super) enum Unread {
 }
 
 impl Layout {
-    /// An array of `rows` x `cols` entries in chunks of `chunk_rows` x `chunk_cols`.
+    /// An array in chunks of `chunk` rows and columns.
     ///
     /// # Errors
-    /// One of them is 0, or the array or a chunk is too large; says which.
-    pub fn new(rows: u64, cols: u64, chunk_rows: u32, chunk_cols: u32) -> Result<Self, String> {
-        check_size(rows, cols)?;
+    /// One of the sizes is 0, or the array or a chunk is too large; says which.
+    pub fn new(form: ArrayForm, (chunk_rows, chunk_cols): (u32, u32)) -> Result<Self, String> {
+        form.check()?;
         let words = u64::from(chunk_rows) * u64::from(chunk_cols);
         if words == 0 {
             return Err(format!("chunks of {chunk_rows} x {chunk_cols} are empty"));
@@ -55,25 +54,29 @@ impl Layout {
             ));
         }
         Ok(Self {
-            rows,
-            cols,
+            form,
             chunk_rows,
             chunk_cols,
         })
     }
 
-    /// An array in tiles of side `block`: no chunk is longer or wider than the array.
+    /// An array in tiles of `tile` rows and columns: no chunk is longer or wider than the array.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn tiled(rows: u64, cols: u64, block: u32) -> Result<Self, String> {
-        let side = |length: u64| u32::try_from(length).unwrap_or(u32::MAX).min(block);
-        Self::new(rows, cols, side(rows), side(cols))
+    pub fn tiled(form: ArrayForm, tile: (u32, u32)) -> Result<Self, String> {
+        let side = |length: u64, tile: u32| u32::try_from(length).unwrap_or(u32::MAX).min(tile);
+        Self::new(form, (side(form.rows, tile.0), side(form.cols, tile.1)))
     }
 
-    /// Rows and columns of the array.
+    /// Sizes, dimensions and type of the array.
+    pub fn form(&self) -> ArrayForm {
+        self.form
+    }
+
+    /// Rows and columns of the array; a vector is a column.
     pub fn shape(&self) -> (u64, u64) {
-        (self.rows, self.cols)
+        (self.form.rows, self.form.cols)
     }
 
     /// Rows and columns of a chunk.
@@ -92,28 +95,43 @@ impl Layout {
     }
 
     /// The name of chunk (i, j).
-    pub(super) fn key(i: u64, j: u64) -> String {
-        format!("c/{i}/{j}")
+    pub(super) fn key(&self, (i, j): (u64, u64)) -> String {
+        if self.form.is_vector {
+            format!("c/{i}")
+        } else {
+            format!("c/{i}/{j}")
+        }
     }
 
     /// The text of `zarr.json`, the same for the same layout.
     pub(super) fn encode(&self) -> String {
+        let dimensions = if self.form.is_vector { 1 } else { 2 };
+        let shape = [self.form.rows, self.form.cols];
+        let chunk = [self.chunk_rows, self.chunk_cols];
+        let transpose = json!({"name": "transpose", "configuration": {"order": [1, 0]}});
+        let mut codecs = vec![
+            json!({"name": "bytes", "configuration": {"endian": "little"}}),
+            json!({"name": "crc32c"}),
+        ];
+        if !self.form.is_vector {
+            codecs.insert(0, transpose);
+        }
+        let (data_type, fill) = match self.form.entries {
+            Entries::F64 => ("float64", json!(0.0)),
+            Entries::I64 => ("int64", json!(0)),
+        };
         let value = json!({
             "zarr_format": 3,
             "node_type": "array",
-            "shape": [self.rows, self.cols],
-            "data_type": "float64",
+            "shape": shape[..dimensions],
+            "data_type": data_type,
             "chunk_grid": {
                 "name": "regular",
-                "configuration": {"chunk_shape": [self.chunk_rows, self.chunk_cols]},
+                "configuration": {"chunk_shape": chunk[..dimensions]},
             },
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-            "fill_value": 0.0,
-            "codecs": [
-                {"name": "transpose", "configuration": {"order": [1, 0]}},
-                {"name": "bytes", "configuration": {"endian": "little"}},
-                {"name": "crc32c"},
-            ],
+            "fill_value": fill,
+            "codecs": codecs,
             "attributes": {},
         });
         format!("{value:#}\n")
@@ -212,7 +230,7 @@ impl Metadata {
         }
     }
 
-    /// The layout of the array if it is that of blocks.
+    /// The layout of the array if it is that of blocks; a vector is read as arrays of others are.
     fn layout(&self) -> Option<Layout> {
         let &[rows, cols] = self.shape.as_slice() else {
             return None;
@@ -229,7 +247,8 @@ impl Metadata {
         let side = |value: &Value| value.as_u64().and_then(|side| u32::try_from(side).ok());
         match chunk.as_slice() {
             [chunk_rows, chunk_cols] if is_ours => {
-                Layout::new(rows, cols, side(chunk_rows)?, side(chunk_cols)?).ok()
+                let chunk = (side(chunk_rows)?, side(chunk_cols)?);
+                Layout::new(ArrayForm::matrix(rows, cols), chunk).ok()
             }
             _ => None,
         }

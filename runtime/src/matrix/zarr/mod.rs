@@ -1,8 +1,8 @@
 //! Zarr v3 arrays: inputs that are read by tiles, results that workers write tile by tile.
 //!
 //! Results have one layout, that of blocks: f64, two dimensions, a regular grid of chunks named `c/i/j`, codecs
-//! transpose (column by column), bytes (little-endian) and crc32c. A tile is a chunk, so that it moves once. An
-//! array whose `zarr.json` is not there does not open: it is written last.
+//! transpose (column by column), bytes (little-endian) and crc32c; vectors, of f64 or int64, have one dimension and
+//! no transpose. A tile is a chunk, so that it moves once. An array whose `zarr.json` is not there does not open: it is written last.
 //!
 //! Inputs may be laid out by other programs: one or two dimensions, real types, any chunks in a regular grid,
 //! codecs transpose, bytes, crc32c, gzip, zstd and sharding_indexed. Integers are rounded to f64 as those of `.npy`
@@ -11,6 +11,7 @@
 
 mod array;
 mod chunk;
+mod entries;
 mod foreign;
 mod input;
 mod metadata;
@@ -20,7 +21,10 @@ mod upload;
 use peerwren_transports::store::{Place, PlaceError};
 use rkyv::{Archive, Deserialize, Serialize};
 
+use crate::matrix::form::ArrayForm;
+
 pub use array::ZarrArray;
+pub(crate) use entries::{remove, write};
 pub use input::ZarrMatrix;
 pub use metadata::Layout;
 pub use result::check_writable;
@@ -31,10 +35,8 @@ pub(crate) use upload::{upload, uploaded};
 pub struct ZarrSpec {
     /// The place, as text.
     pub place: String,
-    /// Rows.
-    pub m: u64,
-    /// Columns.
-    pub n: u64,
+    /// Sizes, dimensions and type.
+    pub form: ArrayForm,
     /// Rows and columns of a chunk.
     pub chunk: (u32, u32),
 }
@@ -43,11 +45,9 @@ impl ZarrSpec {
     /// Describes an array.
     #[must_use]
     pub fn new(place: &Place, layout: &Layout) -> Self {
-        let (m, n) = layout.shape();
         Self {
             place: place.to_string(),
-            m,
-            n,
+            form: layout.form(),
             chunk: layout.chunk(),
         }
     }
@@ -61,10 +61,7 @@ impl ZarrSpec {
             .place
             .parse()
             .map_err(|error: PlaceError| error.to_string())?;
-        Ok((
-            place,
-            Layout::new(self.m, self.n, self.chunk.0, self.chunk.1)?,
-        ))
+        Ok((place, Layout::new(self.form, self.chunk)?))
     }
 }
 

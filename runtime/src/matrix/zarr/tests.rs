@@ -12,7 +12,7 @@ use super::chunk::{self, ChunkError};
 use super::input::{Opened, ZarrMatrix, wait};
 use super::metadata::{Form, Layout, Unread};
 use super::{check_writable, upload, uploaded};
-use crate::matrix::{MatrixSource, Moved, ResultPlace, overlap};
+use crate::matrix::{ArrayForm, MatrixSource, Moved, ResultPlace, overlap};
 
 const GOLDEN: &str = include_str!("golden.json");
 
@@ -40,7 +40,7 @@ impl Drop for Folder {
 
 #[test]
 fn metadata_are_the_golden_file() {
-    let layout = Layout::tiled(9, 3, 4).unwrap();
+    let layout = Layout::tiled(ArrayForm::matrix(9, 3), (4, 4)).unwrap();
     assert_eq!(layout.encode(), GOLDEN);
     assert_eq!(Form::decode(GOLDEN.as_bytes()), Ok(Form::Ours(layout)));
     assert_eq!((layout.shape(), layout.chunk()), ((9, 3), (4, 3)));
@@ -58,7 +58,9 @@ fn metadata_of_zarr_python_are_read() {
         "x-note":{"must_understand":false}}"#;
     assert_eq!(
         Form::decode(text.as_bytes()),
-        Ok(Form::Ours(Layout::new(5, 7, 3, 4).unwrap()))
+        Ok(Form::Ours(
+            Layout::new(ArrayForm::matrix(5, 7), (3, 4)).unwrap()
+        ))
     );
 }
 
@@ -127,7 +129,7 @@ proptest! {
             .prop_flat_map(|(rows, cols)| (Just(rows), Just(cols), shape_in(rows, cols))),
         seed: u64, flipped: prop::sample::Index, cut: prop::sample::Index,
     ) {
-        let layout = Layout::new(100, 100, rows, cols).unwrap();
+        let layout = Layout::new(ArrayForm::matrix(100, 100), (rows, cols)).unwrap();
         // Any bits: NaN, infinities and minus zero come back as they were.
         let words: Vec<f64> = (0..shape.words() as u64)
             .map(|i| f64::from_bits((seed ^ i).wrapping_mul(0x9E37_79B9_7F4A_7C15)))
@@ -169,7 +171,7 @@ proptest! {
         part in any::<[prop::sample::Index; 4]>(),
     ) {
         let folder = Folder::new("parts");
-        let layout = Layout::new(m, n, rows, cols).unwrap();
+        let layout = Layout::new(ArrayForm::matrix(m, n), (rows, cols)).unwrap();
         let is_absent = |i: u64, j: u64| (i + 2 * j) % 5 == absent;
         let entry = |i: u64, j: u64| {
             let chunk = (i / u64::from(rows), j / u64::from(cols));
@@ -226,7 +228,7 @@ proptest! {
 fn an_array_opens_when_it_is_finished_and_not_before() {
     let folder = Folder::new("unfinished");
     let place = folder.place("r.zarr");
-    let layout = Layout::tiled(4, 4, 2).unwrap();
+    let layout = Layout::tiled(ArrayForm::matrix(4, 4), (2, 2)).unwrap();
     let tile = Block::from_bytes(bytemuck::cast_slice(&[1.0, 2.0, 3.0, 4.0]));
     let shape = Shape::full(2, 2);
     let told = || ZarrMatrix::open(&place).unwrap_err().to_string();
@@ -270,7 +272,7 @@ fn an_array_opens_when_it_is_finished_and_not_before() {
 fn what_is_damaged_changed_or_not_finite_is_told() {
     let folder = Folder::new("damaged");
     let place = folder.place("a.zarr");
-    let layout = Layout::tiled(2, 2, 2).unwrap();
+    let layout = Layout::tiled(ArrayForm::matrix(2, 2), (2, 2)).unwrap();
     let write = |values: [f64; 4]| {
         wait(async {
             let array = ZarrArray::create(&place, layout).await.unwrap();
@@ -307,9 +309,12 @@ fn what_is_damaged_changed_or_not_finite_is_told() {
         read(&source),
         Err(format!("{place}/c/0/0: expected 36 bytes, found 9"))
     );
-    wait(ZarrArray::create(&place, Layout::tiled(3, 3, 2).unwrap()))
-        .and_then(|array| wait(array.finish()))
-        .unwrap();
+    wait(ZarrArray::create(
+        &place,
+        Layout::tiled(ArrayForm::matrix(3, 3), (2, 2)).unwrap(),
+    ))
+    .and_then(|array| wait(array.finish()))
+    .unwrap();
     let told = read(&source).unwrap_err();
     assert_eq!(
         told,
@@ -321,7 +326,7 @@ fn what_is_damaged_changed_or_not_finite_is_told() {
 fn what_a_killed_worker_left_of_a_chunk_is_not_in_the_array() {
     let folder = Folder::new("rest");
     let place = folder.place("r.zarr");
-    let layout = Layout::tiled(9, 3, 4).unwrap();
+    let layout = Layout::tiled(ArrayForm::matrix(9, 3), (4, 4)).unwrap();
     let array = wait(ZarrArray::create(&place, layout)).unwrap();
     let shape = Shape::full(4, 3);
     let tile = Block::from_bytes(&[0; 4 * 3 * 8]);
@@ -390,7 +395,7 @@ fn only_an_array_is_replaced() {
         !folder.0.join("new.zarr").exists(),
         "the check leaves nothing behind"
     );
-    let layout = Layout::tiled(9, 3, 4).unwrap();
+    let layout = Layout::tiled(ArrayForm::matrix(9, 3), (4, 4)).unwrap();
     let array = wait(ZarrArray::create(&folder.place("array.zarr"), layout)).unwrap();
     wait(array.discard()).unwrap();
     assert!(
@@ -410,9 +415,9 @@ fn an_upload_is_the_matrix_in_chunks() {
     let folder = Folder::new("upload");
     let source = MatrixSource::parse("random:45x31:7").unwrap();
     let place = folder.place("run/input-A.zarr");
-    let found = |block| wait(uploaded(&source, &place, block));
-    assert!(found(8).is_none(), "nothing is there yet");
-    let (there, moved) = wait(upload(&source, &place, 8)).unwrap();
+    let found = |tile| wait(uploaded(&source, &place, tile));
+    assert!(found((8, 8)).is_none(), "nothing is there yet");
+    let (there, moved) = wait(upload(&source, &place, (8, 8))).unwrap();
     assert_eq!(
         moved,
         Moved {
@@ -428,9 +433,9 @@ fn an_upload_is_the_matrix_in_chunks() {
     assert_eq!(whole(&there), whole(&source));
     let again = there.spec().unwrap().open().unwrap();
     assert_eq!(whole(&again), whole(&source));
-    let found_again = found(8).expect("it is there");
+    let found_again = found((8, 8)).expect("it is there");
     assert_eq!(found_again.spec().unwrap(), there.spec().unwrap());
-    assert!(found(9).is_none(), "in other chunks");
+    assert!(found((9, 9)).is_none(), "in other chunks");
 }
 
 #[test]

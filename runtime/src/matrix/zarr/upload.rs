@@ -8,7 +8,7 @@ use super::array::ZarrArray;
 use super::input::{Opened, ZarrMatrix};
 use super::metadata::Layout;
 use crate::matrix::error::{InputError, OutputError, ShownPath};
-use crate::matrix::{MatrixSource, Moved, TileIndex, Tiling};
+use crate::matrix::{ArrayForm, MatrixSource, Moved, TileIndex, Tiling};
 
 /// Tiles on their way at a time: 4 x (tile + chunk) of 8 MiB = 64 MiB of the driver's.
 const TILES_MAX: usize = 4;
@@ -22,7 +22,7 @@ pub(crate) enum UploadError {
     Write(#[from] OutputError),
 }
 
-/// Writes all of `source` to an array at `place` in chunks of side `block`; returns what reads it there,
+/// Writes all of `source` to an array at `place` in chunks of `tile` rows and columns; returns what reads it there,
 /// and what was written.
 ///
 /// # Errors
@@ -30,22 +30,22 @@ pub(crate) enum UploadError {
 pub(crate) async fn upload(
     source: &MatrixSource,
     place: &Place,
-    block: u32,
+    tile: (u32, u32),
 ) -> Result<(MatrixSource, Moved), UploadError> {
     let (m, n) = source.shape();
     let refused = |reason: String| OutputError::Refused {
         path: ShownPath::new(place.to_string().as_ref()),
         reason,
     };
-    let layout = Layout::tiled(m, n, block).map_err(refused)?;
-    let tiling = Tiling::new(m, n, block, block).map_err(|error| refused(error.to_string()))?;
+    let layout = Layout::tiled(ArrayForm::matrix(m, n), tile).map_err(refused)?;
+    let tiling = Tiling::new(m, n, tile.0, tile.1).map_err(|error| refused(error.to_string()))?;
     let array = ZarrArray::create(place, layout).await?;
     let (mut moved, mut under_way) = (Moved::default(), JoinSet::new());
     for at in tiling.indices() {
         if under_way.len() == TILES_MAX {
             moved += one(&mut under_way).await?;
         }
-        under_way.spawn(tile(source.clone(), array.clone(), tiling, at));
+        under_way.spawn(copy(source.clone(), array.clone(), tiling, at));
     }
     while !under_way.is_empty() {
         moved += one(&mut under_way).await?;
@@ -60,16 +60,16 @@ pub(crate) async fn upload(
 pub(crate) async fn uploaded(
     source: &MatrixSource,
     place: &Place,
-    block: u32,
+    tile: (u32, u32),
 ) -> Option<MatrixSource> {
     let (m, n) = source.shape();
-    let layout = Layout::tiled(m, n, block).ok()?;
+    let layout = Layout::tiled(ArrayForm::matrix(m, n), tile).ok()?;
     let (_, stamp) = Opened::find(place).await.ok()?;
     // All of the layout is in it.
     (stamp == layout.stamp()).then(|| ZarrMatrix::known(place.clone(), (m, n), false, stamp).into())
 }
 
-async fn tile(
+async fn copy(
     source: MatrixSource,
     array: ZarrArray,
     tiling: Tiling,

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
-use peerwren::linalg::{Operation, Scales, Triangle};
+use peerwren::linalg::{OpenError, Operation, ProgramCall, Scales, Triangle, Truncation};
+use peerwren::options::TreeChoice;
 
-use super::RunArgs;
+use super::{RunArgs, whole_number};
+use crate::failure::Failure;
 
 /// What can be computed, here or by a coordinator of workers elsewhere.
 #[derive(Debug, Subcommand)]
@@ -48,8 +50,19 @@ pub(crate) enum Work {
     #[command(after_help = "Example:\n  peerwren lstsq a.npy b.npy --x x.npy")]
     Lstsq(Box<SolveArgs>),
     /// Finds singular values, and vectors where they are wanted: A = U diag(s) Vt
-    #[command(after_help = "Example:\n  peerwren svd a.npy --s s.npy --u u.npy --vt vt.npy")]
+    #[command(
+        after_help = "Examples: all of it, and the 20 largest values of a large matrix\n  \
+            peerwren svd a.npy --s s.npy --u u.npy --vt vt.npy\n  \
+            peerwren svd a.zarr --rank 20 --s s.npy"
+    )]
     Svd(Box<SvdArgs>),
+    /// Runs a program of your own: LAmbdaPACK, calls of kernels on tiles
+    #[command(
+        after_help = "Inputs and outputs are named as in the program; those of `output` that are not given are not \
+            written. What it includes lies beside it or is shipped with peerwren.\n\n\
+            Example:\n  peerwren run power.lp --param n=4096 --param nb=256 --input A=a.npy --output x=x.npy"
+    )]
+    Run(Box<ProgramArgs>),
 }
 
 /// What a subcommand asks for, whichever it is.
@@ -57,7 +70,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) operation: Operation,
     pub(crate) inputs: Vec<Input<'a>>,
     /// By their options' names.
-    pub(crate) results: Vec<(&'static str, &'a PathBuf)>,
+    pub(crate) results: Vec<(&'a str, &'a PathBuf)>,
     pub(crate) check: bool,
     pub(crate) run: &'a RunArgs,
 }
@@ -78,8 +91,9 @@ impl<'a> Input<'a> {
 }
 
 impl Work {
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        match self {
+    /// What the arguments say; a program is read for it.
+    pub(crate) fn asked(&self) -> Result<Asked<'_>, Failure> {
+        Ok(match self {
             Self::Qr(args) => args.asked(Operation::Qr),
             Self::Tsqr(args) => args.asked(Operation::Tsqr),
             Self::Cholesky(args) => {
@@ -104,18 +118,15 @@ impl Work {
             Self::Solve(args) => args.asked(Operation::Solve),
             Self::Posv(args) => args.asked(Operation::Posv),
             Self::Lstsq(args) => args.asked(Operation::Lstsq),
-            Self::Svd(args) => {
-                let results = given([("s", &args.s), ("u", &args.u), ("vt", &args.vt)]);
-                args.common
-                    .asked(Operation::Svd, vec![Input::of(&args.input)], results)
-            }
-        }
+            Self::Svd(args) => args.asked(),
+            Self::Run(args) => return args.asked(),
+        })
     }
 }
 
 fn given<'a, const N: usize>(
     results: [(&'static str, &'a Option<PathBuf>); N],
-) -> Vec<(&'static str, &'a PathBuf)> {
+) -> Vec<(&'a str, &'a PathBuf)> {
     let given = results.into_iter();
     given
         .filter_map(|(name, path)| Some((name, path.as_ref()?)))
@@ -137,7 +148,7 @@ impl CommonArgs {
         &'a self,
         operation: Operation,
         inputs: Vec<Input<'a>>,
-        results: Vec<(&'static str, &'a PathBuf)>,
+        results: Vec<(&'a str, &'a PathBuf)>,
     ) -> Asked<'a> {
         Asked {
             operation,
@@ -225,7 +236,7 @@ pub(crate) struct LuArgs {
         hide_env = true
     )]
     u: Option<PathBuf>,
-    /// Writes the order of rows (M numbers, int64), a .npy file: row i of L U is row p[i] of A
+    /// Writes the order of rows (M numbers, int64), likewise: row i of L U is row p[i] of A
     #[arg(
         long,
         value_name = "RESULT",
@@ -350,7 +361,8 @@ pub(crate) struct SvdArgs {
     /// A .npy file, a Zarr v3 array (a folder or s3://bucket/key), or random:MxN[:seed] for a matrix
     /// that is computed (uniform in [-1, 1))
     input: String,
-    /// Writes the singular values (K = min(M, N) of them, largest first): a .npy file
+    /// Writes the singular values (K = min(M, N) of them, largest first): a .npy file, or a .zarr array in a folder
+    /// or on s3://
     #[arg(
         long,
         value_name = "RESULT",
@@ -359,7 +371,7 @@ pub(crate) struct SvdArgs {
         hide_env = true
     )]
     s: Option<PathBuf>,
-    /// Writes U (M x K): a .npy file, or a .zarr array in a folder or on s3://
+    /// Writes U (M x K), likewise
     #[arg(
         long,
         value_name = "RESULT",
@@ -377,6 +389,163 @@ pub(crate) struct SvdArgs {
         hide_env = true
     )]
     vt: Option<PathBuf>,
+    /// Finds the K largest values and their vectors alone, nearly, by a random sketch
+    #[arg(
+        long,
+        value_name = "K",
+        help_heading = "Sketch",
+        env = "PEERWREN_RANK",
+        hide_env = true,
+        value_parser = whole_number, allow_negative_numbers = true
+    )]
+    rank: Option<u32>,
+    /// Columns of the sketch beyond K
+    #[arg(
+        long,
+        value_name = "COLUMNS",
+        help_heading = "Sketch",
+        requires = "rank",
+        default_value_t = 10,
+        env = "PEERWREN_OVERSAMPLE",
+        hide_env = true,
+        value_parser = whole_number, allow_negative_numbers = true
+    )]
+    oversample: u32,
+    /// How often A A' is applied to the sketch, 0 to 8: the more, the nearer, and the more products with A
+    #[arg(
+        long,
+        value_name = "TIMES",
+        help_heading = "Sketch",
+        requires = "rank",
+        default_value_t = 2,
+        env = "PEERWREN_POWER",
+        hide_env = true,
+        value_parser = whole_number, allow_negative_numbers = true
+    )]
+    power: u32,
+    /// Seed of the sketch
+    #[arg(
+        long,
+        value_name = "SEED",
+        help_heading = "Sketch",
+        requires = "rank",
+        default_value_t = 1,
+        env = "PEERWREN_SEED",
+        hide_env = true,
+        allow_negative_numbers = true
+    )]
+    seed: u64,
     #[command(flatten)]
     common: CommonArgs,
+}
+
+impl SvdArgs {
+    fn asked(&self) -> Asked<'_> {
+        let operation = match self.rank {
+            None => Operation::Svd,
+            Some(rank) => Operation::TruncatedSvd(Truncation {
+                rank: rank.into(),
+                oversample: self.oversample.into(),
+                power: self.power,
+                seed: self.seed,
+            }),
+        };
+        let results = given([("s", &self.s), ("u", &self.u), ("vt", &self.vt)]);
+        self.common
+            .asked(operation, vec![Input::of(&self.input)], results)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(mut_args(|arg| if OF_ALGORITHMS.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg }))]
+pub(crate) struct ProgramArgs {
+    /// The program, a .lp file
+    program: PathBuf,
+    /// Gives a parameter its value; may be given again
+    #[arg(long, value_name = "NAME=INTEGER", help_heading = "Program", value_parser = parameter)]
+    param: Vec<(String, i64)>,
+    /// Gives an input its matrix: a .npy file, a Zarr v3 array (a folder or s3://bucket/key), random:MxN[:seed] or
+    /// spd:N[:seed]; may be given again
+    #[arg(long, value_name = "NAME=MATRIX", help_heading = "Program", value_parser = input)]
+    input: Vec<(String, String)>,
+    /// Writes an output: a .npy file, or a .zarr array in a folder or on s3://; may be given again
+    #[arg(long, value_name = "NAME=RESULT", help_heading = "Results", value_parser = output)]
+    output: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl ProgramArgs {
+    fn asked(&self) -> Result<Asked<'_>, Failure> {
+        let set = [
+            self.run.block.is_some(),
+            self.run.ib.is_some(),
+            self.run.tree != TreeChoice::Auto,
+        ];
+        if let Some((option, _)) = OF_ALGORITHMS.iter().zip(set).find(|(_, is_set)| *is_set) {
+            return Err(Failure::usage(format!(
+                "--{option} is for the algorithms that are built in; a program's tiles and trees are its own: \
+                 give its parameters by --param"
+            )));
+        }
+        let call = ProgramCall::open(&self.program).map_err(|error| match error {
+            OpenError::Program(error) => Failure::program(error.diagnosis().render()),
+            error => Failure::usage(error),
+        })?;
+        let names: Vec<&str> = self.param.iter().map(|(name, _)| name.as_str()).collect();
+        once("param", &names)?;
+        let names: Vec<&str> = self.input.iter().map(|(name, _)| name.as_str()).collect();
+        once("input", &names)?;
+        let call = self
+            .param
+            .iter()
+            .fold(call, |call, (name, value)| call.param(name, *value));
+        let call = names.iter().fold(call, |call, name| call.input(name));
+        let inputs = self.input.iter();
+        let results = self.output.iter();
+        Ok(Asked {
+            operation: Operation::Program(Box::new(call)),
+            inputs: inputs.map(|(_, text)| Input::of(text)).collect(),
+            results: results.map(|(name, path)| (name.as_str(), path)).collect(),
+            check: false,
+            run: &self.run,
+        })
+    }
+}
+
+/// Options that say how an algorithm which is built in is laid out.
+const OF_ALGORITHMS: [&str; 3] = ["block", "ib", "tree"];
+
+/// Refuses a name that is given twice.
+fn once(option: &str, names: &[&str]) -> Result<(), Failure> {
+    let twice = (1..names.len()).find(|&at| names[..at].contains(&names[at]));
+    match twice {
+        Some(at) => Err(Failure::usage(format!(
+            "--{option} {} is given twice",
+            names[at]
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn parameter(text: &str) -> Result<(String, i64), &'static str> {
+    const EXPECTED: &str = "expected NAME=INTEGER, of 64 bits";
+    let (name, value) = named(text).ok_or(EXPECTED)?;
+    let value = value.parse().map_err(|_| EXPECTED)?;
+    Ok((name.to_owned(), value))
+}
+
+fn input(text: &str) -> Result<(String, String), &'static str> {
+    let (name, matrix) = named(text).ok_or("expected NAME=MATRIX")?;
+    Ok((name.to_owned(), matrix.to_owned()))
+}
+
+fn output(text: &str) -> Result<(String, PathBuf), &'static str> {
+    let (name, path) = named(text).ok_or("expected NAME=RESULT")?;
+    Ok((name.to_owned(), path.into()))
+}
+
+fn named(text: &str) -> Option<(&str, &str)> {
+    let named = text.split_once('=');
+    named.filter(|(name, value)| !name.is_empty() && !value.is_empty())
 }

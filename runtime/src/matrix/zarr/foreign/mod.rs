@@ -86,6 +86,11 @@ impl Foreign {
         self.shape
     }
 
+    /// Rows and columns of a chunk.
+    pub(super) fn chunk(&self) -> (u64, u64) {
+        self.chunk
+    }
+
     /// Whether the array has one dimension; it is then a column.
     pub(super) fn is_vector(&self) -> bool {
         self.is_vector
