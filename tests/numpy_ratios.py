@@ -599,6 +599,30 @@ def svd(command, a):
     }
 
 
+def truncated_svd(command, a):
+    m, n = a.shape
+    rank = min(m, n, 5)
+    shapes = {"s": (rank,), "u": (m, rank), "vt": (rank, n)}
+    s, u, vt = run(command, "svd", [a], shapes, ["--rank", rank])
+    a, exponent = scaled(a)
+    s = numpy.ldexp(s, -2 * exponent)
+    expected = scipy.linalg.svdvals(a)
+    size = max(m, n) * EPS
+    demand((s >= 0).all() and (numpy.diff(s) <= 0).all(), "s is negative or not in descending order")
+    above = (s - expected[:rank]).max()
+    demand(above <= BOUND * size * expected[0], f"a value is above LAPACK's by {above:.3g}")
+    ratios = {
+        # What a subspace of the columns has of A it has exactly, however near it is to the best one.
+        "|A'U - V diag(s)| / (max(m, n) eps |A'|)": ratio(norm(a.T @ u - vt.T * s), size, norm(a.T)),
+        "|I - U'U| / (m eps)": ratio(departure(u), m * EPS),
+        "|I - V'V| / (n eps)": ratio(departure(vt.T), n * EPS),
+    }
+    if rank < min(m, n) and expected[rank] > BOUND * size * expected[0]:
+        left = scipy.linalg.svdvals(a - (u * s) @ vt)[0]
+        ratios["|A - U diag(s) V'|_2 / the largest value left out"] = left / expected[rank]
+    return ratios
+
+
 # Of each: what makes its problems, which are names and arguments of the check; and the check, which runs the command.
 OPERATIONS = {
     "qr": (matrices_of_any_shape, qr),
@@ -611,6 +635,7 @@ OPERATIONS = {
     "posv": (definite_systems, posv),
     "lstsq": (least_squares, lstsq),
     "svd": (matrices_of_any_shape, svd),
+    "svd --rank": (matrices_of_any_shape, truncated_svd),
 }
 
 

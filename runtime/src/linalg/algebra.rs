@@ -3,7 +3,7 @@
 use super::gemm::scalar;
 use super::job::Builder;
 use super::operation::{Norm, Scales};
-use crate::matrix::ArrayForm;
+use crate::matrix::{ArrayForm, Entries};
 use crate::run::RunError;
 
 /// alpha A, or alpha A + beta B.
@@ -30,8 +30,8 @@ pub(super) fn build_add(builder: &mut Builder<'_>, scales: &Scales) -> Result<()
     }
     let sum = builder.phase("factor", "combine", &params, inputs);
     let form = ArrayForm {
-        is_vector: builder.request.inputs[0].is_vector(),
-        ..ArrayForm::matrix(m, n)
+        entries: Entries::F64,
+        ..builder.request.inputs[0].form()
     };
     builder.result_in("c", (sum, "C"), form)
 }

@@ -10,6 +10,7 @@ use peerwren_transports::store::Place;
 
 use super::Moved;
 use super::error::{INPUTS, InputError, ShownPath};
+use super::form::{ArrayForm, Entries};
 use super::npy::{NpyMatrix, assert_inside, first_not_finite};
 use super::random::{RandomMatrix, check_size};
 use super::spd::SpdMatrix;
@@ -176,6 +177,23 @@ impl MatrixSource {
         } else {
             (rows, cols)
         })
+    }
+
+    /// Sizes, dimensions and type of an array of these entries: int64 for a vector that is so on a store, such as
+    /// an order of rows; float64 else.
+    pub fn form(&self) -> ArrayForm {
+        let (rows, cols) = self.shape();
+        let is_vector = self.is_vector();
+        let entries = match &self.base {
+            Base::Zarr(matrix) if is_vector && matrix.is_int64() => Entries::I64,
+            _ => Entries::F64,
+        };
+        ArrayForm {
+            rows,
+            cols,
+            is_vector,
+            entries,
+        }
     }
 
     /// Where the input lies, if it is not computed.

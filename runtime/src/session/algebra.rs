@@ -7,7 +7,9 @@ use super::solve::only;
 use super::{BigMatrix, Session, usage};
 pub use crate::linalg::Norm;
 use crate::linalg::{Operation, Scales};
-use crate::matrix::ResultPlace;
+use crate::matrix::zarr::{self, Layout};
+use crate::matrix::{Entries, NpyWriter, ResultPlace};
+use crate::report::Report;
 use crate::run::RunError;
 
 impl Session {
@@ -102,6 +104,10 @@ impl Session {
             place
                 .check_writable(a.source().place().as_ref())
                 .map_err(usage)?;
+            if a.source().form().entries == Entries::I64 {
+                // Few: numbers of rows. Tasks would make other numbers of them.
+                return write_integers(&a, &place).map(|()| ((), Report::default()));
+            }
             let one = Scales {
                 alpha: 1.0,
                 beta: 0.0,
@@ -112,5 +118,30 @@ impl Session {
             let outcome = crate::linalg::run(request, &mut context.progress)?;
             Ok(((), outcome.report))
         })
+    }
+}
+
+/// Writes a vector of integers; this process reads and writes it.
+fn write_integers(a: &BigMatrix, to: &ResultPlace) -> Result<(), RunError> {
+    let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
+    let values = a.to_vec().wait()?;
+    let bits = |value: f64| f64::from_bits((value as i64).cast_unsigned());
+    let words: Vec<f64> = values.into_iter().map(bits).collect();
+    let form = a.source().form();
+    match to {
+        ResultPlace::Npy(path) => {
+            let writer = NpyWriter::create(path, form).map_err(|e| failed(&e))?;
+            let written = writer.write_tile(0, 0, words.len(), 1, &words);
+            written
+                .and_then(|()| writer.finish())
+                .map_err(|e| failed(&e))
+        }
+        ResultPlace::Zarr(place) => {
+            let rows = u32::try_from(form.rows).unwrap_or(u32::MAX);
+            let layout = Layout::tiled(form, a.tile_shape().unwrap_or((rows, 1)));
+            let layout = layout.map_err(RunError::Usage)?;
+            let entry = |i: u64, _| words[i as usize];
+            zarr::write(place, layout, &entry).map_err(|e| failed(&e))
+        }
     }
 }

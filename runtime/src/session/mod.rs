@@ -40,8 +40,7 @@ use crate::run::RunError;
 ///
 /// Each call is a run of its own: workers come, compute, and go. Results are Zarr arrays on the session's store: the
 /// folder or bucket of [`RunOptions::store`], else a folder for temporary files. A matrix goes when its last
-/// handle is dropped; what is to stay is written elsewhere with [`BigMatrix::to_zarr`] or
-/// [`BigMatrix::to_npy`].
+/// handle is dropped; [`Session::write`] writes one to where it stays.
 ///
 /// ```
 /// use peerwren::Session;

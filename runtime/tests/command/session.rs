@@ -165,6 +165,18 @@ fn operations_are_sound_and_solutions_have_the_dimensions_of_their_right_sides()
     rows.sort_by(f64::total_cmp);
     assert_eq!(rows, (0..70).map(f64::from).collect::<Vec<_>>());
     assert_eq!((lu.l.shape(), lu.u.shape()), ((70, 40), (40, 40)));
+    // Numbers of rows stay integers.
+    for name in ["p.npy", "p.zarr"] {
+        let path = folder.0.join(name);
+        session.write(&lu.p, &path).wait().unwrap();
+        let opened = session.open(path.to_str().unwrap()).unwrap();
+        assert_eq!(values(&opened), values(&lu.p));
+    }
+    let header = String::from_utf8_lossy(&folder.bytes("p.npy")[..80]).into_owned();
+    assert!(
+        header.contains("'<i8'") && header.contains("(70,)"),
+        "{header}"
+    );
     let tsqr = session
         .tuned(|options| options.block = Some(40))
         .tsqr(&tall)

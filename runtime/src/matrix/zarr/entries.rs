@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use super::array::{CHUNKS, ZarrArray};
 use super::input::wait;
 use super::metadata::{Layout, METADATA};
-use crate::matrix::Tiling;
 use crate::matrix::error::{OutputError, ShownPath};
+use crate::matrix::{Entries, Tiling};
 
 /// Tiles on their way at a time: 4 x (tile + chunk) of 8 MiB = 64 MiB of the driver's.
 const TILES_MAX: usize = 4;
@@ -23,7 +23,7 @@ pub(crate) enum WriteError {
     Entry { row: u64, col: u64, value: f64 },
 }
 
-/// Writes an array whose entry (i, j) is `entry(i, j)`, one tile in memory after the other; blocks.
+/// Writes an array whose entry (i, j) is `entry(i, j)`, of int64 its bits, one tile in memory after the other; blocks.
 ///
 /// # Errors
 /// An entry is NaN or infinite, or the place cannot be written; then no array is left.
@@ -61,7 +61,8 @@ async fn write_tiles(
             let (i, j) = (place % rect.rows, place / rect.rows);
             let (row, col) = (rect.row0 + i as u64, rect.col0 + j as u64);
             *value = entry(row, col);
-            if !value.is_finite() {
+            // Integers come as their bits.
+            if layout.form().entries == Entries::F64 && !value.is_finite() {
                 return Err(WriteError::Entry {
                     row,
                     col,

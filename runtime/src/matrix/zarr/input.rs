@@ -26,6 +26,7 @@ pub struct ZarrMatrix {
     is_vector: bool,
     /// Rows and columns of a chunk, where somebody has looked.
     chunk: Option<(u32, u32)>,
+    is_int64: bool,
     stamp: [u8; 32],
     /// Opened by the first who reads, in the runtime that reads.
     array: OnceCell<Opened>,
@@ -97,6 +98,13 @@ impl Opened {
         }
     }
 
+    fn is_int64(&self) -> bool {
+        match self {
+            Self::Ours(_) => false,
+            Self::Foreign(array) => array.form().is_int64(),
+        }
+    }
+
     fn is_vector(&self) -> bool {
         match self {
             Self::Ours(_) => false,
@@ -136,6 +144,7 @@ impl ZarrMatrix {
         let (shape, is_vector) = (array.shape(), array.is_vector());
         Ok(Self {
             chunk: array.chunk(),
+            is_int64: array.is_int64(),
             ..Self::known(place.clone(), shape, is_vector, stamp)
         })
     }
@@ -152,6 +161,7 @@ impl ZarrMatrix {
             shape,
             is_vector,
             chunk: None,
+            is_int64: false,
             stamp,
             array: OnceCell::new(),
         }
@@ -175,6 +185,11 @@ impl ZarrMatrix {
     /// Rows and columns of a chunk; none where that is not known here.
     pub fn chunk(&self) -> Option<(u32, u32)> {
         self.chunk
+    }
+
+    /// Whether somebody has looked and found int64.
+    pub(in crate::matrix) fn is_int64(&self) -> bool {
+        self.is_int64
     }
 
     /// Tells one `zarr.json` from another.

@@ -23,6 +23,7 @@ pub(super) struct Foreign {
     shape: (u64, u64),
     chunk: (u64, u64),
     is_vector: bool,
+    kind: ElementKind,
     /// Entries of chunks that are not there.
     fill: f64,
     keys: Keys,
@@ -75,6 +76,7 @@ impl Foreign {
             shape,
             chunk,
             is_vector,
+            kind,
             fill,
             keys: Keys::new(&metadata.chunk_key_encoding)?,
             codecs: Codecs { kind, is_vector }.chain(&metadata.codecs, chunk)?,
@@ -84,6 +86,11 @@ impl Foreign {
     /// Rows and columns.
     pub(super) fn shape(&self) -> (u64, u64) {
         self.shape
+    }
+
+    /// Whether entries are int64.
+    pub(super) fn is_int64(&self) -> bool {
+        self.kind == ElementKind::I8
     }
 
     /// Rows and columns of a chunk.
