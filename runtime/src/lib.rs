@@ -8,36 +8,25 @@
 //! # A first run
 //!
 //! ```
-//! use peerwren::linalg::{Operation, Request, run};
-//! use peerwren::matrix::MatrixSource;
-//! use peerwren::options::{EngineKind, MachineFacts, RunOptions, StoreChoice};
+//! use peerwren::Session;
 //!
-//! let source = MatrixSource::parse("random:300x200:1")?;
-//! let (m, n) = source.shape();
-//! let options = RunOptions {
-//!     block: Some(64),
-//!     workers: Some(2),
-//!     engine: EngineKind::Threads,
-//!     store: StoreChoice::Memory,
-//!     ..RunOptions::default()
-//! };
-//! let options = options.resolve(m, n, &MachineFacts::read())?;
-//! let request = Request::new(Operation::Qr, vec![source], options).checked();
-//! let report = run(request, &mut |_progress| {})?.report;
+//! let session = Session::new()?.checked();
+//! let a = session.random(300, 200, 1)?;
+//! let (qr, report) = session.qr(&a).reported().wait()?;
+//! assert_eq!(qr.r.shape(), (200, 200));
 //! // LAPACK's ratio |A - QR| / (max(m, n) eps |A|): below 30 is sound.
 //! assert!(report.residual.is_some_and(|ratio| ratio < 30.0));
-//! assert!(report.factor.bytes.peer > 0, "the two workers exchanged tiles");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), peerwren::RunError>(())
 //! ```
 //!
-//! [`linalg::run`] blocks its caller and runs on a thread of its own, so that it works inside and
-//! outside of any async runtime. A program that wants child processes for workers
-//! (`EngineKind::Processes`, the default) calls [`worker_main`] first in its `main`.
+//! The [`guide`] goes on from here. A program that wants child processes for workers
+//! (`EngineKind::Processes`) calls [`worker_main`] first in its `main`.
 //!
 //! # Where things are
 //!
 //! ```text
-//! linalg      the calls: from a matrix and options to factors and a report
+//! session     sessions, matrices that stay on a store, and calls on them
+//! linalg      the operations: from matrices and options to results and a report
 //! matrix      where tiles come from (.npy, Zarr, generated) and where results go (.npy, Zarr)
 //! options     what a user may choose, its defaults and contradictions
 //! doctor      what a machine and its surroundings are good for
@@ -66,6 +55,8 @@ pub mod cost;
 pub mod doctor;
 mod durable;
 mod engine;
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 pub mod lambdapack;
 pub mod linalg;
 mod log;
