@@ -3,6 +3,7 @@
 
 mod arrays;
 mod failure;
+mod figures;
 mod phases;
 mod spec;
 mod survey;
