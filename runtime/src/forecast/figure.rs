@@ -40,7 +40,7 @@ pub fn draw(forecast: &Forecast) -> String {
     let levels = figures.profile.levels;
     let subtitle = format!(
         "{} ({}): {} tasks in {} levels",
-        forecast.plan.program,
+        forecast.programs(),
         forecast.tiles(),
         grouped(figures.tasks),
         grouped(levels)
@@ -74,7 +74,7 @@ pub fn draw(forecast: &Forecast) -> String {
         &mut out,
         at,
         of,
-        "level, one after the last that a task waits for",
+        "level: one after the last that a task waits for",
     );
     out.push_str("</svg>\n");
     out

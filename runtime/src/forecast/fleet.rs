@@ -191,7 +191,7 @@ impl Fleet {
 }
 
 /// Books a line that is used by one at a time; tasks that move nothing do not wait for it.
-fn book(line: &mut u64, now: u64, ns: u64) -> u64 {
+pub(super) fn book(line: &mut u64, now: u64, ns: u64) -> u64 {
     if ns == 0 {
         return now;
     }

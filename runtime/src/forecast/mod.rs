@@ -12,6 +12,26 @@
 //!
 //! All but `measure` are pure: the same plan, terms and rates give the same forecast. Nothing here moves a
 //! block or starts a worker.
+//!
+//! ```
+//! use peerwren::forecast::forecast;
+//! use peerwren::kernels::op::KernelSet;
+//! use peerwren::linalg::{Operation, Request, plan};
+//! use peerwren::matrix::MatrixSource;
+//! use peerwren::options::{MachineFacts, RunOptions};
+//! use peerwren::plan::Plan;
+//!
+//! let (source, facts) = (MatrixSource::parse("spd:512")?, MachineFacts::read());
+//! let options = RunOptions { block: Some(64), workers: Some(2), ..RunOptions::default() };
+//! let request = Request::new(Operation::Cholesky, vec![source], options.resolve(512, 512, &facts)?);
+//! let job = plan(&request)?;
+//! let checked = Plan::new(job.plan.clone(), KernelSet::standard())?;
+//! let forecast = forecast(&checked, &job, &request.options, &facts);
+//! // N (N + 1) (N + 2) / 6 tasks of N = 8 tiles a side, 3 levels a column but the last.
+//! assert_eq!((forecast.figures.tasks, forecast.figures.profile.levels), (120, 22));
+//! println!("{forecast}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod counts;
 mod figure;
@@ -34,14 +54,14 @@ pub use figure::draw;
 pub use measure::measure;
 pub use profile::{CriticalPath, POINTS_MAX, Profile};
 pub use rates::Rates;
-pub use schedule::Duration;
-pub use terms::{LOOPBACK_BYTES_S, Terms};
+pub use schedule::Predicted;
+pub use terms::{COORDINATOR_TASK_S, LOOPBACK_BYTES_S, LOOPBACK_TRIP_S, REGION_TRIP_S, Terms};
 
 use crate::linalg::Job;
 use crate::options::{Exchange, MachineFacts, Resolved};
 use crate::plan::Plan;
 use crate::prices::Work;
-use crate::report::{CostEstimate, PlanRecord};
+use crate::report::{CostEstimate, PlanRecord, grouped};
 
 /// Version of the forecast's form. Fields are added under one version, never renamed.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -127,7 +147,7 @@ pub struct Figures {
     /// What moves by each exchange.
     pub bytes: Exchanges,
     /// How long it takes.
-    pub predicted: Duration,
+    pub predicted: Predicted,
     /// Why critical path, profile and predicted time are missing; empty where they are there.
     pub skipped: String,
 }
@@ -181,7 +201,8 @@ pub fn figures(
     };
     if tasks > TASKS_MAX {
         figures.skipped = format!(
-            "{tasks} tasks are more than {TASKS_MAX}: no critical path, profile and predicted time"
+            "more than {} tasks: no critical path, profile or predicted time",
+            grouped(TASKS_MAX)
         );
         return figures;
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Terms;
 use super::counts::place;
-use super::fleet::{Fleet, Rank};
+use super::fleet::{Fleet, Rank, book};
 use super::frontier::{Chain, Frontier, Live, readers};
 use super::rates::Rates;
 use super::task::View;
@@ -24,7 +24,7 @@ const CANDIDATES_MAX: usize = 8;
 
 /// How long a plan is predicted to take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Duration {
+pub struct Predicted {
     /// From the first task's inputs to the last task's end; neither starting workers nor writing results
     /// is in it.
     pub time_s: f64,
@@ -38,7 +38,7 @@ pub struct Duration {
 }
 
 /// Predicts how long these phases take, one after the other.
-pub(super) fn duration(plan: &Plan, phases: &[usize], terms: &Terms, rates: &Rates) -> Duration {
+pub(super) fn duration(plan: &Plan, phases: &[usize], terms: &Terms, rates: &Rates) -> Predicted {
     let mut run = Run {
         plan,
         terms,
@@ -50,6 +50,7 @@ pub(super) fn duration(plan: &Plan, phases: &[usize], terms: &Terms, rates: &Rat
         tasks: HashMap::new(),
         events: BinaryHeap::new(),
         count: 0,
+        coordinator_free: 0,
         compute_ns: 0,
         moved_bytes: 0,
         running: 0,
@@ -59,7 +60,7 @@ pub(super) fn duration(plan: &Plan, phases: &[usize], terms: &Terms, rates: &Rat
     }
     let cores = f64::from(terms.workers) * f64::from(terms.cores);
     let (time_s, compute_s) = (seconds(run.now), seconds(run.compute_ns));
-    Duration {
+    Predicted {
         time_s,
         compute_s,
         busy: if time_s > 0.0 {
@@ -74,7 +75,7 @@ pub(super) fn duration(plan: &Plan, phases: &[usize], terms: &Terms, rates: &Rat
 /// What happens to a task, in the order in which simultaneous events are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// Its outputs can be read by others.
+    /// The coordinator knows of its outputs, and others can read them.
     Made,
     /// Its core is free again.
     Computed,
@@ -108,6 +109,8 @@ struct Run<'a> {
     events: BinaryHeap<Reverse<(u64, Event, u64)>>,
     /// Tasks that ever were ready; the number of the next one.
     count: u64,
+    /// When the coordinator has looked at all tasks that are done.
+    coordinator_free: u64,
     compute_ns: u64,
     moved_bytes: u64,
     running: u32,
@@ -297,7 +300,7 @@ impl Run<'_> {
         let made: u64 = ready.makes.iter().map(|(_, bytes)| bytes).sum();
         self.fleet.finished(worker, ready.kernel_ns);
         self.running -= 1;
-        let at = match self.terms.exchange {
+        let there = match self.terms.exchange {
             Exchange::Peer => self.now,
             // Others read it from the store, so it must be there first.
             Exchange::Cache | Exchange::Store => {
@@ -305,6 +308,9 @@ impl Run<'_> {
                 self.fleet.write(worker, self.now, ns)
             }
         };
+        let told = there + nanoseconds(self.terms.trip_s);
+        let ns = nanoseconds(self.terms.coordinator_s);
+        let at = book(&mut self.coordinator_free, told, ns);
         self.events.push(Reverse((at, Event::Made, number)));
         self.start(worker);
     }

@@ -10,6 +10,13 @@ use crate::report::{CostEstimate, counted};
 
 /// Bytes a second into a worker of this machine: QUIC over loopback.
 pub const LOOPBACK_BYTES_S: f64 = 1e9;
+/// What messages take on one machine from a task's end to the coordinator and from there to a worker, in
+/// seconds, as measured with chains of small tasks.
+pub const LOOPBACK_TRIP_S: f64 = 100e-6;
+/// The same between machines of one region.
+pub const REGION_TRIP_S: f64 = 1e-3;
+/// What a task takes of the coordinator, which looks at one after the other.
+pub const COORDINATOR_TASK_S: f64 = 50e-6;
 /// Longest life of a function's instance that Lambda allows.
 const LAMBDA_TIMEOUT_S: f64 = 900.0;
 /// Storage of an instance that costs nothing, in MB.
@@ -31,6 +38,10 @@ pub struct Terms {
     pub preload: bool,
     /// Bytes a second into a worker, and out of it to the store.
     pub bytes_s: f64,
+    /// Seconds of messages between a task's end and the start of one that waits for it.
+    pub trip_s: f64,
+    /// Seconds that a task takes of the coordinator.
+    pub coordinator_s: f64,
     /// Cores that all workers share; each has its own when absent.
     pub machine_cores: Option<u32>,
 }
@@ -52,6 +63,12 @@ impl Terms {
             } else {
                 LOOPBACK_BYTES_S
             },
+            trip_s: if is_remote {
+                REGION_TRIP_S
+            } else {
+                LOOPBACK_TRIP_S
+            },
+            coordinator_s: COORDINATOR_TASK_S,
             machine_cores: (!is_remote).then_some(facts.cores),
         }
     }
@@ -106,6 +123,11 @@ impl Terms {
                 } else {
                     "over loopback"
                 }
+            ),
+            format!(
+                "time: {:.0} us of messages from task to task, {:.0} us of the coordinator a task",
+                self.trip_s * 1e6,
+                self.coordinator_s * 1e6
             ),
             if rates.is_measured() {
                 "time: kernels as fast as just measured on one thread, at most tasks' shapes"

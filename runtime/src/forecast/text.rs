@@ -91,21 +91,31 @@ impl Forecast {
     }
 
     fn tasks(&self) -> String {
-        let gflop = self.figures.flops as f64 / 1e9;
-        let mut text = format!("{}, {gflop:.1} GFLOP", grouped(self.figures.tasks));
-        let counted = self.phases.iter().filter(|phase| phase.is_counted);
-        let programs: Vec<_> = counted.map(|phase| phase.program.as_str()).collect();
-        let _ = write!(text, " ({})", programs.join(", "));
+        let mut text = format!(
+            "{}, {}",
+            grouped(self.figures.tasks),
+            operations(self.figures.flops)
+        );
+        let _ = write!(text, " ({})", self.programs());
         for phase in self.phases.iter().filter(|phase| !phase.is_counted) {
-            let gflop = phase.flops as f64 / 1e9;
-            let tasks = grouped(phase.tasks);
             let _ = write!(
                 text,
-                "\nand {tasks}, {gflop:.1} GFLOP for `{}` ({}), not counted below",
-                phase.name, phase.program
+                "\nand {}, {} for `{}` ({}), not counted below",
+                grouped(phase.tasks),
+                operations(phase.flops),
+                phase.name,
+                phase.program
             );
         }
         text
+    }
+
+    /// The programs that are counted, each once.
+    pub(super) fn programs(&self) -> String {
+        let counted = self.phases.iter().filter(|phase| phase.is_counted);
+        let mut programs: Vec<_> = counted.map(|phase| phase.program.as_str()).collect();
+        programs.dedup();
+        programs.join(", ")
     }
 
     fn time(&self) -> String {
@@ -115,13 +125,14 @@ impl Forecast {
         }
         let predicted = &figures.predicted;
         let rate = match predicted.time_s {
-            time_s if time_s > 0.0 => figures.flops as f64 / time_s / 1e9,
+            time_s if time_s > 0.0 => figures.flops as f64 / time_s,
             _ => 0.0,
         };
         format!(
-            "{} predicted, {rate:.1} GFLOP/s, cores {:.0}% busy\nat least {} on any fleet: the critical path \
+            "{} predicted, {}/s, cores {:.0}% busy\nat least {} on any fleet: the critical path \
              of {}",
             seconds(predicted.time_s),
+            operations(rate as u64),
             100.0 * predicted.busy,
             seconds(figures.critical_path.seconds),
             counted(figures.critical_path.tasks, "task"),
@@ -169,26 +180,27 @@ impl Forecast {
         let name = |kernel: &KernelForecast| kernel.kernel.len();
         let width = kernels.iter().map(name).max().unwrap_or(0).max(6);
         let mut text = format!(
-            "  {:width$} {:>11} {:>10} {:>10}  a core\n",
-            "kernel", "tasks", "GFLOP", "core time"
+            "  {:width$} {:>11} {:>11} {:>11}  a core\n",
+            "kernel", "tasks", "work", "core time"
         );
+        let is_measured = kernels.iter().any(|kernel| kernel.is_measured);
         for kernel in kernels {
-            let (gflop, unit) = match kernel.flops {
+            let (work, unit) = match kernel.flops {
                 0 => (String::new(), "GB/s"),
-                flops => (format!("{:.2}", flops as f64 / 1e9), "GFLOP/s"),
+                flops => (operations(flops), "GFLOP/s"),
+            };
+            let note = if is_measured && !kernel.is_measured {
+                " (not measured)"
+            } else {
+                ""
             };
             let _ = writeln!(
                 text,
-                "  {:width$} {:>11} {gflop:>10} {:>10}  {} {unit}{}",
+                "  {:width$} {:>11} {work:>11} {:>11}  {} {unit}{note}",
                 kernel.kernel,
                 grouped(kernel.tasks),
                 seconds(kernel.seconds),
                 figure(kernel.per_s / 1e9),
-                if kernel.is_measured {
-                    ""
-                } else {
-                    " (not measured)"
-                },
             );
         }
         text
@@ -220,6 +232,15 @@ impl Forecast {
         }
         text
     }
+}
+
+/// Operations in the unit that fits.
+fn operations(flops: u64) -> String {
+    let units = [(1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")];
+    let flops = flops as f64;
+    let fits = units.into_iter().find(|(unit, _)| flops >= *unit);
+    let (unit, name) = fits.unwrap_or((1e6, "MFLOP"));
+    format!("{} {name}", figure(flops / unit))
 }
 
 /// Three digits.

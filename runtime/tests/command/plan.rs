@@ -23,7 +23,7 @@ fn a_plan_is_a_page_and_leaves_nothing_behind() {
         "  matrix   512 x 512, 2 MiB as float64\n",
         "  plan     8 x 8 tiles of 64 (ib 32), tree grid:2x2:chain\n",
         "  workers  4 workers of 1 core, engine processes, exchange peer\n",
-        "  tasks    239, 0.2 GFLOP (qr_grid.lp)\n",
+        "  tasks    239, 179 MFLOP (qr_grid.lp)\n",
         " for `q` (apply_q.lp), not counted below\n",
         " for `check` (check_qr.lp), not counted below\n",
         " on any fleet: the critical path of 29 tasks\n",

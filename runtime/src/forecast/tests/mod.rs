@@ -96,6 +96,8 @@ fn terms(workers: u32, cores: u32) -> Terms {
         writes_all: false,
         preload: false,
         bytes_s: 1e9,
+        trip_s: 0.0,
+        coordinator_s: 0.0,
         machine_cores: None,
     }
 }

@@ -111,6 +111,34 @@ fn slow_lines_and_shared_cores_take_time() {
     assert!(quick < 0.5 * one, "{quick} {one}");
 }
 
+/// A chain of 20 tasks waits 20 times; many that wait for nobody wait for the coordinator.
+#[test]
+fn messages_and_the_coordinator_take_time() {
+    let time = |terms: Terms, tree, input: &'static [&'static str]| {
+        let plan = plan(&job(&(Operation::Qr, input, tree), 1, false));
+        (
+            plan.task_count(0),
+            duration(&plan, &[0], &terms, &rates()).time_s,
+        )
+    };
+    let (trip_s, coordinator_s) = (1.0, 2.0);
+    let (tasks, waits) = time(
+        Terms {
+            trip_s,
+            ..terms(1, 1)
+        },
+        "flat",
+        &["random:80x4"],
+    );
+    assert_eq!((tasks, waits.floor()), (20, 20.0));
+    let slow = Terms {
+        coordinator_s,
+        ..terms(1, 1)
+    };
+    let (tasks, waits) = time(slow, "grid:1x1", &["random:32x32"]);
+    assert!(waits >= 2.0 * tasks as f64, "{tasks} {waits}");
+}
+
 #[test]
 fn kernels_without_a_rate_take_the_median() {
     let rates = |rates: &[(&str, f64)]| -> BTreeMap<String, f64> {
