@@ -35,6 +35,7 @@
 //! lambdapack  programs over tiles, and who depends on whom in them
 //! plan        programs bound to sizes, checked before anything starts
 //! cost        counts the bytes that a program moves, without running it
+//! forecast    what a plan would take: time, bytes, memory, dollars
 //! cloud       the Lambda function that workers run in
 //! prices      what a run in the cloud costs in dollars
 //! control     the messages between a coordinator and its workers
@@ -55,6 +56,7 @@ pub mod cost;
 pub mod doctor;
 mod durable;
 mod engine;
+pub mod forecast;
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
 pub mod lambdapack;

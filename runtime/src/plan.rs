@@ -3,6 +3,7 @@
 
 mod arrays;
 mod failure;
+mod figures;
 mod phases;
 mod spec;
 mod survey;
@@ -400,12 +401,23 @@ impl Plan {
         Some(id_of(phase, task))
     }
 
-    /// Adds the tasks that read a block, of all phases, each once.
+    /// Adds the tasks that read a block, of all phases, each once, in their order.
     pub fn readers(&self, key: &BlockKey, out: &mut Vec<TaskId>) {
+        let start = out.len();
         let (home, tile) = self.tile(key);
+        self.add_readers(home, tile, out);
+        let mut found = out.split_off(start);
+        found.sort_unstable();
+        found.dedup();
+        out.append(&mut found);
+    }
+
+    /// Adds the readers of a phase's tile, and those of every later phase that is shown it: by this phase,
+    /// or by one that was shown it itself.
+    fn add_readers(&self, home: usize, tile: Tile, out: &mut Vec<TaskId>) {
         let mut tasks = Vec::new();
         self.phases[home].bound.readers(tile, &mut tasks);
-        out.extend(tasks.drain(..).map(|task| id_of(home, task)));
+        out.extend(tasks.into_iter().map(|task| id_of(home, task)));
         for (number, later) in self.phases.iter().enumerate().skip(home + 1) {
             for (family, from) in &later.spec.inputs {
                 let InputFrom::Phase(phase, name) = from else {
@@ -415,11 +427,9 @@ impl Plan {
                     continue;
                 }
                 for at in self.seen_as(home, name, tile) {
-                    let Some(alias) = resolve(&later.bound, family, at) else {
-                        continue;
-                    };
-                    later.bound.readers(alias, &mut tasks);
-                    out.extend(tasks.drain(..).map(|task| id_of(number, task)));
+                    if let Some(alias) = resolve(&later.bound, family, at) {
+                        self.add_readers(number, alias, out);
+                    }
                 }
             }
         }

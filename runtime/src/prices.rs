@@ -292,9 +292,14 @@ impl Fleet {
         compute_s.max(moved / (workers * self.bytes_s))
     }
 
-    /// What the work will use: every worker for the whole duration, started again at each time-out.
+    /// What the work will use at best: see [`duration_s`](Self::duration_s).
     pub fn usage(&self, work: &Work) -> Usage {
-        let duration_s = self.duration_s(work);
+        self.usage_for(work, self.duration_s(work))
+    }
+
+    /// What the work will use in so many seconds: every worker for the whole duration, started again at each
+    /// time-out.
+    pub fn usage_for(&self, work: &Work, duration_s: f64) -> Usage {
         let life_s = (self.timeout_s - self.startup_s).max(1.0);
         let generations = (duration_s / life_s).ceil().max(1.0);
         let workers = f64::from(self.workers.max(1));

@@ -57,6 +57,21 @@ const RULES: &[Rule] = &[
         why: "what describes a run does not run it",
     },
     Rule {
+        parts: &["runtime/src/forecast"],
+        never: &[
+            "tokio",
+            "actix",
+            "quinn",
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "std::env",
+            "crate::engine",
+            "crate::run",
+        ],
+        why: "a forecast runs nothing, but for kernels that it measures",
+    },
+    Rule {
         parts: &["kernels/src"],
         never: &[
             "peerwren",

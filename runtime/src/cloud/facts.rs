@@ -9,6 +9,8 @@ use super::functions::{EVENT_AGE_S, RETRIES};
 pub(crate) const DESCRIPTION: &str = "peerwren ";
 /// Memory for which a function has one vCPU, in MB.
 const MB_A_CORE: u32 = 1_769;
+/// Most memory of a function, in MB.
+const MB_MAX: u32 = 10_240;
 /// Shortest time-out that leaves a worker time to work: start, self-test and hand-over take some 10 s.
 const TIMEOUT_S_MIN: u32 = 30;
 
@@ -56,6 +58,11 @@ impl Facts {
     /// vCPUs of an instance, at least 1 and at most Lambda's 6.
     pub fn cores(&self) -> u32 {
         (self.memory_mb / MB_A_CORE).clamp(1, 6)
+    }
+
+    /// Memory in MB for which an instance has so many vCPUs, at most Lambda's most.
+    pub fn memory_mb_of(cores: u32) -> u32 {
+        cores.saturating_mul(MB_A_CORE).clamp(MB_A_CORE, MB_MAX)
     }
 
     /// What keeps it from working as workers need it, and what to do; empty where all is well.

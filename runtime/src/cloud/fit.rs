@@ -51,6 +51,24 @@ pub fn fit(options: RunOptions, cores: Option<u32>) -> Result<RunOptions, FitErr
     fit_to(&facts, options, cores)
 }
 
+/// What [`fit`] would make of a run's options if the function had the memory that its cores need by AWS's
+/// rule, and no quota; AWS is not asked.
+///
+/// # Errors
+/// No function has so many cores, or so much memory with them.
+pub fn assumed(options: RunOptions, cores: Option<u32>) -> Result<RunOptions, FitError> {
+    let EngineKind::Lambda(function) = &options.engine else {
+        return Ok(options);
+    };
+    let facts = Facts {
+        name: function.clone(),
+        memory_mb: Facts::memory_mb_of(cores.unwrap_or(1)),
+        reserved: Some(u32::MAX),
+        ..Facts::default()
+    };
+    fit_to(&facts, options, cores)
+}
+
 fn fit_to(facts: &Facts, options: RunOptions, cores: Option<u32>) -> Result<RunOptions, FitError> {
     let (name, most) = (&facts.name, facts.workers_max());
     let too_much = |text: String| Err(FitError::TooMuch(text));

@@ -38,7 +38,7 @@ mod policy;
 
 pub use error::CloudError;
 pub use facts::Facts;
-pub use fit::{FitError, fit};
+pub use fit::{FitError, assumed, fit};
 pub use functions::{DeployOptions, EVENT_AGE_S, Functions, RETRIES, UpdateOptions};
 pub use package::{Architecture, Package, PackageError};
 pub use policy::{role_policy, trust_policy};

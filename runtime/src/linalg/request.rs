@@ -103,7 +103,7 @@ pub fn run(request: Request, progress: &mut dyn FnMut(&Progress)) -> Result<Outc
                 .map_err(|error| RunError::Usage(error.to_string()))?;
         }
     }
-    let job = plan(&request)?;
+    let job = build(&request)?;
     let terms = Terms {
         options: request.options,
         results: request.results,
@@ -117,8 +117,13 @@ pub fn run(request: Request, progress: &mut dyn FnMut(&Progress)) -> Result<Outc
 /// The plan of a request, without running it.
 ///
 /// # Errors
-/// The inputs do not fit the operation, or cannot be read any more.
+/// The inputs or results do not fit the operation, or cannot be read any more.
 pub fn plan(request: &Request) -> Result<Job, RunError> {
+    check(request)?;
+    build(request)
+}
+
+fn build(request: &Request) -> Result<Job, RunError> {
     let mut builder = Builder::new(request);
     request.operation.build(&mut builder)?;
     builder.finish()

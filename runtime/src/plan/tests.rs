@@ -269,3 +269,41 @@ Y[1, 0] = identity(Y[0, 0])",
         ["identity makes Y[1, 0] and nobody reads it (user.lp:11:1)"]
     );
 }
+
+/// A phase shows a block of an earlier one as its own output: who reads it there reads that block.
+#[test]
+fn readers_are_found_through_phases_that_only_show_a_block() {
+    const SHOWS: &str = "program shows
+param nb
+input B[i in 0..1] : full(nb, nb)
+tile Z[i] : full(nb, nb)
+output X[i in 0..1] = B[i]
+Z[0] = identity(B[0])
+";
+    const MAKES: &str = "program makes
+param nb
+input A[i in 0..1] : full(nb, nb) = zeros
+tile Y[i] : full(nb, nb)
+output X[i in 0..1] = Y[i]
+Y[0] = identity(A[0])
+";
+    let phase = |source: &str, from: Option<u8>| {
+        let mut phase = spec(source, &[("nb", 2)], &[]).phases.remove(0);
+        (phase.includes, phase.results) = (Vec::new(), Vec::new());
+        let link = |from| ("B".to_owned(), InputFrom::Phase(from, "X".to_owned()));
+        phase.inputs = from.map(link).into_iter().collect();
+        phase
+    };
+    let phases = vec![
+        phase(MAKES, None),
+        phase(SHOWS, Some(0)),
+        phase(SHOWS, Some(1)),
+    ];
+    let plan = Plan::new(PlanSpec { run: 1, phases }, KernelSet::standard());
+    let plan = plan.expect("a sound plan");
+    let made = plan.tasks(0).next().expect("one task");
+    let mut found = Vec::new();
+    plan.readers(&plan.outputs(&made)[0], &mut found);
+    let expected: Vec<_> = plan.tasks(1).chain(plan.tasks(2)).collect();
+    assert_eq!(found, expected);
+}

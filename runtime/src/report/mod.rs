@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 pub use progress::{Phase, Progress, ProgressBar};
 pub use summary::{Summary, summarize};
-pub use write::ReportError;
+pub(crate) use summary::{counted, grouped, seconds};
+pub use write::{ReportError, check_text_file, write_text_file};
 
 /// The JSON Schema (draft 2020-12) of [`Report`].
 pub const SCHEMA: &str = include_str!("schema.json");

@@ -284,13 +284,13 @@ pub(super) fn ratios(report: &Report) -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-fn counted(count: u64, noun: &str) -> String {
+pub(crate) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", grouped(count))
 }
 
 /// Digits in groups of three.
-fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -303,7 +303,7 @@ fn grouped(count: u64) -> String {
 }
 
 /// Three digits, or minutes and hours.
-fn seconds(s: f64) -> String {
+pub(crate) fn seconds(s: f64) -> String {
     if s < 0.001 {
         format!("{:.0} us", s * 1e6)
     } else if s < 1.0 {

@@ -1,4 +1,4 @@
-//! Writes a report as JSON: whole or not at all.
+//! Writes a report, or any text: whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,16 +11,20 @@ use super::Report;
 #[non_exhaustive]
 pub enum ReportError {
     /// The path is unusable as given; found before any work.
-    #[error("report {path}: {reason}")]
+    #[error("{what} {path}: {reason}")]
     Refused {
+        /// What was to be written, such as `report`.
+        what: &'static str,
         /// The path as given.
         path: String,
         /// What is wrong and what is expected.
         reason: String,
     },
     /// Writing failed.
-    #[error("report {path}: cannot be written: {source}")]
+    #[error("{what} {path}: cannot be written: {source}")]
     Failed {
+        /// What was to be written.
+        what: &'static str,
         /// The path as given.
         path: String,
         /// What the system said.
@@ -42,28 +46,7 @@ impl Report {
     /// # Errors
     /// The path is a folder or its folder cannot be written.
     pub fn check_writable(path: &Path) -> Result<(), ReportError> {
-        let refused = |reason: String| ReportError::Refused {
-            path: shown(path),
-            reason,
-        };
-        if path.is_dir() {
-            return Err(refused("is a folder; name a file".into()));
-        }
-        if is_special(path) {
-            return OpenOptions::new()
-                .write(true)
-                .open(path)
-                .map(drop)
-                .map_err(|error| refused(error.to_string()));
-        }
-        let temporary = temporary_beside(path);
-        match File::create_new(&temporary) {
-            Ok(_) => fs::remove_file(&temporary).map_err(|error| refused(error.to_string())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(refused("its folder does not exist".into()))
-            }
-            Err(error) => Err(refused(format!("its folder cannot be written: {error}"))),
-        }
+        check_text_file("report", path)
     }
 
     /// Writes the report to `path`, replacing what is there in one step.
@@ -71,25 +54,63 @@ impl Report {
     /// # Errors
     /// The file cannot be written; then nothing is left behind.
     pub fn write(&self, path: &Path) -> Result<(), ReportError> {
-        let failed = |source| ReportError::Failed {
-            path: shown(path),
-            source,
-        };
-        let text = self.to_json();
-        if is_special(path) {
-            return fs::write(path, text).map_err(failed);
-        }
-        let temporary = temporary_beside(path);
-        let written = File::create_new(&temporary).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written.map_err(failed)
+        write_text_file("report", path, &self.to_json())
     }
+}
+
+/// Checks, before any work, that a file can be written; `what` it is begins the error's text.
+///
+/// # Errors
+/// The path is a folder or its folder cannot be written.
+pub fn check_text_file(what: &'static str, path: &Path) -> Result<(), ReportError> {
+    let refused = |reason: String| ReportError::Refused {
+        what,
+        path: shown(path),
+        reason,
+    };
+    if path.is_dir() {
+        return Err(refused("is a folder; name a file".into()));
+    }
+    if is_special(path) {
+        return OpenOptions::new()
+            .write(true)
+            .open(path)
+            .map(drop)
+            .map_err(|error| refused(error.to_string()));
+    }
+    let temporary = temporary_beside(path);
+    match File::create_new(&temporary) {
+        Ok(_) => fs::remove_file(&temporary).map_err(|error| refused(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(refused("its folder does not exist".into()))
+        }
+        Err(error) => Err(refused(format!("its folder cannot be written: {error}"))),
+    }
+}
+
+/// Writes a text to `path`, replacing what is there in one step; `what` it is begins the error's text.
+///
+/// # Errors
+/// The file cannot be written; then nothing is left behind.
+pub fn write_text_file(what: &'static str, path: &Path, text: &str) -> Result<(), ReportError> {
+    let failed = |source| ReportError::Failed {
+        what,
+        path: shown(path),
+        source,
+    };
+    if is_special(path) {
+        return fs::write(path, text).map_err(failed);
+    }
+    let temporary = temporary_beside(path);
+    let written = File::create_new(&temporary).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(failed)
 }
 
 /// Whether the path is a device or pipe, such as `/dev/stdout`, which a file must not replace.

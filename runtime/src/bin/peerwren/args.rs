@@ -1,6 +1,7 @@
 //! The arguments of the command, their help, and what is wrong with them in one line.
 
 mod doctor;
+mod plan;
 mod remote;
 mod store;
 mod work;
@@ -20,6 +21,7 @@ use peerwren::options::{
     RunOptions, ScalingOptions, StoreChoice, TreeChoice,
 };
 use peerwren::prices::Prices;
+pub(crate) use plan::PlanArgs;
 pub(crate) use remote::{CoordinatorArgs, WorkerArgs};
 pub(crate) use store::StoreAction;
 use tracing::level_filters::LevelFilter;
@@ -31,9 +33,9 @@ use crate::resume::ResumeArgs;
 use crate::version;
 
 /// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 3] = ["plan", "sim", "experiment"];
+const LATER_COMMANDS: [&str; 2] = ["sim", "experiment"];
 
-const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, resume, coordinator, worker, doctor, store, lambda, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, resume, coordinator, worker, doctor, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -56,6 +58,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     #[command(flatten)]
     Work(Work),
+    /// Tells what an operation would take, and runs nothing: tasks, time, bytes, memory, dollars
+    #[command(
+        after_help = "Example: what four workers would do, with a picture of parallelism and working set\n  \
+            peerwren plan qr random:65536x65536 --block 1024 --workers 4 --svg plan.svg"
+    )]
+    Plan(PlanArgs),
     /// Makes, changes, shows or deletes the Lambda function that workers run in
     #[command(
         subcommand,
@@ -408,7 +416,10 @@ pub(crate) fn explain(error: &clap::Error) -> Failure {
 
 /// What a word means that is no subcommand of this version.
 pub(crate) fn unknown_command(name: &str) -> Failure {
-    Failure::Usage(if LATER_COMMANDS.contains(&name) {
+    let is_known = THIS_VERSION_HAS.split([' ', ',']).any(|word| word == name);
+    Failure::Usage(if is_known {
+        format!("`{name}` is no subcommand here; try --help")
+    } else if LATER_COMMANDS.contains(&name) {
         format!("`peerwren {name}` is not in this version; {THIS_VERSION_HAS}")
     } else {
         format!(

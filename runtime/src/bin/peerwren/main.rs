@@ -8,6 +8,7 @@ mod doctor;
 mod failure;
 mod interrupt;
 mod lambda;
+mod plan;
 mod remote;
 mod resume;
 mod store;
@@ -44,6 +45,7 @@ fn run(started: Instant) -> Result<(), Failure> {
     start_log(&cli);
     match cli.command {
         Command::Work(work) => work::run(&work, &cli.common, started),
+        Command::Plan(arguments) => plan::run(&arguments, &cli.common),
         Command::Lambda(command) => lambda::run(command, &cli.common),
         Command::Coordinator(arguments) => remote::coordinate(arguments, &cli.common, started),
         Command::Worker(arguments) => remote::work(arguments, &cli.common),

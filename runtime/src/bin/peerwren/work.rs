@@ -32,7 +32,8 @@ pub(crate) fn run_with(
     started: Instant,
     begins: impl FnOnce(),
 ) -> Result<(), Failure> {
-    let request = check(asked, options)?;
+    let mut request = check(asked, options)?;
+    request.interrupt = interrupt::on_signals()?;
     begins();
     let checked_s = started.elapsed().as_secs_f64();
     let bar = progress_bar(common);
@@ -78,7 +79,7 @@ pub(crate) fn tell(
 }
 
 /// Finds all that is wrong before any work, cheap checks first.
-fn check(asked: &Asked<'_>, options: RunOptions) -> Result<Request, Failure> {
+pub(crate) fn check(asked: &Asked<'_>, options: RunOptions) -> Result<Request, Failure> {
     let mut inputs = Vec::new();
     for input in &asked.inputs {
         let source = MatrixSource::parse(input.text).map_err(Failure::usage)?;
@@ -102,7 +103,6 @@ fn check(asked: &Asked<'_>, options: RunOptions) -> Result<Request, Failure> {
     check_places(&request, asked.run.report.as_deref())?;
     request.check = asked.check;
     request.report = asked.run.report.clone();
-    request.interrupt = interrupt::on_signals()?;
     Ok(request)
 }
 
