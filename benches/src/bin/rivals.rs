@@ -40,7 +40,7 @@ const WIDE_CORES: [&str; 3] = ["SkylakeX", "Cooperlake", "SapphireRapids"];
 const WIDE_FLAGS: [&str; 4] = ["avx512f", "avx512dq", "avx512bw", "avx512vl"];
 
 const USAGE: &str = "usage: rivals [--repeat K] [--only cholesky|gemm|qr|tsqr] [--sizes full|small] \
-                     [--peerwren PATH]";
+                     [--kernels CORETYPE] [--peerwren PATH]";
 const INSTALL: &str =
     "apt-get install libscalapack-openmpi-dev libopenmpi-dev openmpi-bin libopenblas0-pthread gcc";
 
@@ -67,6 +67,8 @@ struct Options {
     repeat: usize,
     only: Option<String>,
     small: bool,
+    /// OpenBLAS's kernels, where they are not to be the fastest.
+    kernels: Option<String>,
     peerwren: Option<PathBuf>,
 }
 
@@ -76,6 +78,7 @@ impl Options {
             repeat: REPEAT,
             only: None,
             small: false,
+            kernels: None,
             peerwren: None,
         };
         for pair in args.chunks(2) {
@@ -98,6 +101,7 @@ impl Options {
                 ("--sizes", "full") => options.small = false,
                 ("--sizes", "small") => options.small = true,
                 ("--sizes", _) => return Err(refused("full or small")),
+                ("--kernels", _) => options.kernels = Some(value.clone()),
                 ("--peerwren", _) => options.peerwren = Some(value.into()),
                 _ => return Err(format!("{name} is no option; {USAGE}")),
             }
@@ -112,42 +116,52 @@ struct Case {
     work: String,
     /// Routine and sizes, as rival.c takes them.
     rival: String,
-    /// Command, inputs and block, as peerwren takes them.
+    /// Command and inputs, as peerwren takes them.
     peerwren: String,
+    /// Blocks that peerwren tries.
+    blocks: [u32; 3],
 }
 
 /// The four cases, large or for a smoke run.
 fn cases(small: bool) -> [Case; 4] {
-    let (n, block) = if small { (512, 128) } else { (4096, 512) };
-    let (tall, narrow, tall_block) = if small {
-        (4096, 64, 256)
+    let (n, blocks) = if small {
+        (512, [64, 128, 256])
     } else {
-        (65536, 512, 1024)
+        (4096, [256, 512, 1024])
+    };
+    let (tall, narrow, tall_blocks) = if small {
+        (4096, 64, [128, 256, 512])
+    } else {
+        (65536, 512, [512, 1024, 2048])
     };
     [
         Case {
             name: "cholesky",
             work: format!("Cholesky {n}"),
             rival: format!("potrf {n}"),
-            peerwren: format!("cholesky spd:{n} --block {block}"),
+            peerwren: format!("cholesky spd:{n}"),
+            blocks,
         },
         Case {
             name: "gemm",
             work: format!("GEMM {n}"),
             rival: format!("gemm {n}"),
-            peerwren: format!("gemm random:{n}x{n}:1 random:{n}x{n}:2 --block {block}"),
+            peerwren: format!("gemm random:{n}x{n}:1 random:{n}x{n}:2"),
+            blocks,
         },
         Case {
             name: "qr",
             work: format!("QR {n}"),
             rival: format!("geqrf {n} {n}"),
-            peerwren: format!("qr random:{n}x{n}:1 --block {block}"),
+            peerwren: format!("qr random:{n}x{n}:1"),
+            blocks,
         },
         Case {
             name: "tsqr",
             work: format!("TSQR {tall} x {narrow}"),
             rival: format!("geqrf {tall} {narrow}"),
-            peerwren: format!("tsqr random:{tall}x{narrow}:1 --block {tall_block}"),
+            peerwren: format!("tsqr random:{tall}x{narrow}:1"),
+            blocks: tall_blocks,
         },
     ]
 }
@@ -160,11 +174,13 @@ fn compare_all(options: &Options) -> Result<(), String> {
     let mut rows = Vec::new();
     for case in cases(options.small) {
         if options.only.as_ref().is_none_or(|only| only == case.name) {
-            rows.push(compare(&programs, &case, options.repeat)?);
+            rows.push(compare(&programs, &case, options)?);
         }
     }
-    println!("\n| work | ScaLAPACK's best block | ScaLAPACK GFLOP/s | peerwren GFLOP/s | ratio |");
-    println!("| --- | --- | --- | --- | --- |");
+    println!(
+        "\n| work | ScaLAPACK's best block | GFLOP/s | peerwren's best block | GFLOP/s | ratio |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- |");
     for row in rows {
         println!("{row}");
     }
@@ -175,26 +191,44 @@ fn compare_all(options: &Options) -> Result<(), String> {
 }
 
 /// A row of the table: who, where and how fast.
-fn compare(programs: &Programs, case: &Case, repeat: usize) -> Result<String, String> {
+fn compare(programs: &Programs, case: &Case, options: &Options) -> Result<String, String> {
     println!("\n{}", case.work);
-    let setting = best_setting(programs, case)?;
+    let setting = match &options.kernels {
+        Some(core) => best_with(programs, case, Some(core))?.1,
+        None => best_setting(programs, case)?,
+    };
+    let block = best_block(programs, case)?;
     let (mut theirs, mut ours, mut flops) = (Vec::new(), Vec::new(), 0.0);
-    for _ in 0..repeat {
+    for _ in 0..options.repeat {
         let sample = programs.rival(case, &setting)?;
         flops = sample.flops;
         theirs.push(sample.seconds);
-        ours.push(programs.peerwren(case)?);
+        ours.push(programs.peerwren(case, block)?);
     }
     println!("    ScaLAPACK, s: {}", listed(&theirs));
     println!("    peerwren, s:  {}", listed(&ours));
     let (theirs, ours) = (median(theirs), median(ours));
     Ok(format!(
-        "| {} | {setting} | {:.1} | {:.1} | {:.2} |",
+        "| {} | {setting} | {:.1} | {block} | {:.1} | {:.2} |",
         case.work,
         flops / theirs * 1e-9,
         flops / ours * 1e-9,
         theirs / ours
     ))
+}
+
+/// The fastest of peerwren's blocks, each run once.
+fn best_block(programs: &Programs, case: &Case) -> Result<u32, String> {
+    let (mut best, mut tried) = ((f64::INFINITY, case.blocks[0]), Vec::new());
+    for block in case.blocks {
+        let seconds = programs.peerwren(case, block)?;
+        tried.push(format!("{block} {seconds:.4}"));
+        if seconds < best.0 {
+            best = (seconds, block);
+        }
+    }
+    println!("    peerwren's blocks, s: {}", tried.join(", "));
+    Ok(best.1)
 }
 
 /// The fastest of all blocks and grids, each run once; with OpenBLAS's kernels for AVX-512 too where the
@@ -361,12 +395,13 @@ impl Programs {
     }
 
     /// Runs peerwren once; returns the seconds of the operation alone, as its report has them.
-    fn peerwren(&self, case: &Case) -> Result<f64, String> {
+    fn peerwren(&self, case: &Case, block: u32) -> Result<f64, String> {
         let report = self.report.to_string_lossy();
         // What an earlier run left is never taken for this one's.
         let _ = fs::remove_file(&self.report);
         Call::new(&self.peerwren.to_string_lossy())
             .args(case.peerwren.split_whitespace())
+            .args(["--block", &block.to_string()])
             .args(["--workers", &SIDES.to_string(), "--cores", "1"])
             .args(["--preload", "--quiet", "--report", &report])
             .run()?;
