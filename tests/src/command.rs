@@ -73,10 +73,10 @@ impl Folder {
     /// # Panics
     /// It cannot be made.
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("peerwren-c-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a temporary folder can be made");
-        Self(path)
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("peerwren-{name}-"))
+            .tempdir();
+        Self(folder.expect("a temporary folder can be made").keep())
     }
 
     /// A file in it.

@@ -8,7 +8,7 @@ use peerwren::linalg::{Operation, ProgramCall, Request, plan, run};
 use peerwren::matrix::{MatrixSource, ResultPlace};
 use peerwren::options::{EngineKind, MachineFacts, RunOptions, StoreChoice};
 
-use crate::tools::{Folder, peerwren};
+use crate::tools::{Folder, peerwren, peerwren_with};
 
 /// y = A x in tiles of 4 x 3, with what is sums beside it and the numbers of A's rows.
 const PRODUCT: &str = "program product
@@ -100,6 +100,27 @@ fn a_program_runs_by_the_command_and_its_outputs_are_arrays_of_their_own_shape()
     );
     assert_eq!(report["block"], 4, "the longest side of a tile");
     assert_eq!(report["flops"], 2 * 10 * 7);
+}
+
+/// A program goes where other operations go: its parameters from the environment, `plan` before anything runs.
+#[test]
+fn a_program_is_planned_with_parameters_of_the_environment() {
+    let folder = folder("environment");
+    let arguments = "plan run product.lp --input A=random:10x7:1 --input x=random:7x1:2 --dot graph.dot --report p.json";
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    let sizes = [("PEERWREN_PARAM", "m=10,n=7")];
+    let output = peerwren_with(&folder.0, &arguments, &sizes);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let page = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        page.starts_with("plan of run of product.lp m=10 n=7 A=random:10x7:1"),
+        "{page}"
+    );
+    assert!(page.contains("tasks    9,"), "{page}");
+    assert_eq!(folder.report("p.json")["tasks"], 9);
+    let graph = String::from_utf8(folder.bytes("graph.dot")).unwrap();
+    assert!(graph.contains("gemm(i=0, j=0)"), "{graph}");
 }
 
 #[test]

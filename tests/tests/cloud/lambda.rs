@@ -25,9 +25,10 @@ impl Cloud {
     fn start(name: &str, timeout_s: u32, memory: &str) -> Option<Self> {
         let bootstrap = beside("bootstrap")?;
         beside("peerwren")?;
-        let folder = std::env::temp_dir().join(format!("peerwren-l-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("peerwren-{name}-"))
+            .tempdir();
+        let folder = folder.unwrap().keep();
         let s3 = S3Server::start();
         let variables = s3.variables().into_iter();
         let settings = Settings {

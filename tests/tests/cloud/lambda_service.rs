@@ -17,10 +17,10 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("peerwren-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("a temporary folder");
-        Self(path)
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("peerwren-{name}-"))
+            .tempdir();
+        Self(folder.expect("a temporary folder").keep())
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> String {

@@ -26,9 +26,10 @@ impl Bench {
     /// None where the command was not built, which was said aloud.
     fn new(name: &str) -> Option<Self> {
         let executable = command::peerwren()?;
-        let folder = std::env::temp_dir().join(format!("peerwren-b-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("peerwren-{name}-"))
+            .tempdir();
+        let folder = folder.unwrap().keep();
         let server = S3Server::start();
         Some(Self {
             folder,

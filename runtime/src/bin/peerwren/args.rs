@@ -43,7 +43,8 @@ const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, 
     name = "peerwren",
     version = version::text(),
     disable_help_subcommand = true,
-    after_help = "Every option can also be set in the environment: --block as PEERWREN_BLOCK, and so on.\n\
+    after_help = "Every option but a program's inputs and outputs can also be set in the environment: --block as\n\
+        PEERWREN_BLOCK, and so on.\n\
         Exit status: 0 when every requested result is complete, 2 for bad usage or input, 1 for a failed run.\n\n\
         Example:\n  peerwren qr random:4096x4096:1 --workers 2 --check"
 )]

@@ -15,10 +15,10 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("peerwren-npy-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("peerwren-{name}-"))
+            .tempdir();
+        Self(folder.unwrap().keep())
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {

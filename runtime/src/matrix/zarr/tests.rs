@@ -21,10 +21,10 @@ pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
     pub(super) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("peerwren-z-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("peerwren-{name}-"))
+            .tempdir();
+        Self(folder.unwrap().keep())
     }
 
     pub(super) fn place(&self, name: &str) -> Place {

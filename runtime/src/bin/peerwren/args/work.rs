@@ -462,7 +462,15 @@ pub(crate) struct ProgramArgs {
     /// The program, a .lp file
     program: PathBuf,
     /// Gives a parameter its value; may be given again
-    #[arg(long, value_name = "NAME=INTEGER", help_heading = "Program", value_parser = parameter)]
+    #[arg(
+        long,
+        value_name = "NAME=INTEGER",
+        help_heading = "Program",
+        env = "PEERWREN_PARAM",
+        hide_env = true,
+        value_delimiter = ',',
+        value_parser = parameter
+    )]
     param: Vec<(String, i64)>,
     /// Gives an input its matrix: a .npy file, a Zarr v3 array (a folder or s3://bucket/key), random:MxN[:seed] or
     /// spd:N[:seed]; may be given again
