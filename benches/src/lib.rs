@@ -1,6 +1,6 @@
-//! What the benchmarks share: processes that end with the benchmark, `peerwren` and its reports, and what
-//! the machine is. Each benchmark is a binary in `src/bin` that prints a table; see README.md beside this
-//! crate's manifest. Linux only.
+//! What the benchmarks share: processes that end with the benchmark, `peerwren` and its reports, ScaLAPACK,
+//! and what the machine is. Each benchmark is a binary in `src/bin` that prints a table; see README.md beside
+//! this crate's manifest. Linux only.
 
 pub mod call;
 pub mod guard;
@@ -8,3 +8,4 @@ pub mod machine;
 pub mod peerwren;
 pub mod report;
 pub mod running;
+pub mod scalapack;

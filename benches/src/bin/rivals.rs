@@ -12,19 +12,17 @@
 )]
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use peerwren_benches::call::Call;
 use peerwren_benches::machine::{cpu_line, machine};
 use peerwren_benches::peerwren::Peerwren;
 use peerwren_benches::report::parse;
+use peerwren_benches::scalapack::{BLOCKS, INSTALL, build, packages, ranks};
 use serde_json::Value;
 
 /// Ranks, and workers, of one core each.
 const SIDES: u32 = 2;
-/// Block sizes of which ScaLAPACK takes the best.
-const BLOCKS: [u32; 4] = [32, 64, 128, 256];
 /// Grids of [`SIDES`] ranks of which ScaLAPACK takes the best.
 const GRIDS: [(u32, u32); 2] = [(SIDES, 1), (1, SIDES)];
 /// Times that each side is run where `--repeat` is not given.
@@ -38,8 +36,6 @@ const WIDE_FLAGS: [&str; 4] = ["avx512f", "avx512dq", "avx512bw", "avx512vl"];
 
 const USAGE: &str = "usage: rivals [--repeat K] [--only cholesky|gemm|qr|tsqr] [--sizes full|small] \
                      [--kernels CORETYPE] [--peerwren PATH]";
-const INSTALL: &str =
-    "apt-get install libscalapack-openmpi-dev libopenmpi-dev openmpi-bin libopenblas0-pthread gcc";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -335,29 +331,16 @@ impl Programs {
     /// Finds peerwren and builds rival.c beside this program.
     fn find(options: &Options) -> Result<Self, String> {
         let peerwren = Peerwren::find(options.peerwren.as_deref())?;
-        let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
-        let rival = own.with_file_name("rival");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("scalapack/rival.c");
-        Call::new("mpicc")
-            .args(["-O2", "-std=c11", "-Wall", "-Wextra", "-o"])
-            .args([rival.to_string_lossy(), source.to_string_lossy()])
-            .args(["-lscalapack-openmpi", "-lm"])
-            .run()
-            .map_err(|error| format!("{error}\nrival.c needs ScaLAPACK and Open MPI: {INSTALL}"))?;
+        let rival = build("rival", &["rival.c"], &[])?;
         Ok(Self { rival, peerwren })
     }
 
     /// Runs ScaLAPACK once.
     fn rival(&self, case: &Case, setting: &Setting) -> Result<Sample, String> {
         let numbers = [setting.nb, setting.p, setting.q].map(|number| number.to_string());
-        let mut call = Call::new("mpirun")
-            .args(["-n", &SIDES.to_string()])
-            .args(["--quiet", "--allow-run-as-root", "--bind-to", "core"])
-            .args([self.rival.to_string_lossy()])
+        let mut call = ranks(SIDES, &["--bind-to", "core"], &self.rival)
             .args(case.rival.split_whitespace())
-            .args(&numbers)
-            .env("OPENBLAS_NUM_THREADS", "1")
-            .env("OMP_NUM_THREADS", "1");
+            .args(&numbers);
         if let Some(core) = &setting.core {
             call = call.env("OPENBLAS_CORETYPE", core);
         }
@@ -405,25 +388,4 @@ fn print_machine(programs: &Programs) -> Result<(), String> {
         "Nothing else should run on this machine: each side computes on {SIDES} cores, one thread each."
     );
     Ok(())
-}
-
-/// The installed packages that ScaLAPACK's speed depends on, with their versions.
-fn packages() -> String {
-    let listed = Call::new("dpkg-query")
-        .args([
-            "--show",
-            "--showformat",
-            "${db:Status-Status} ${Package} ${Version}\\n",
-        ])
-        .args(["libscalapack-openmpi*", "libopenblas0*", "openmpi-bin"])
-        .run();
-    let listed = match listed {
-        Ok(listed) => listed,
-        Err(error) => return format!("unknown ({error})"),
-    };
-    let installed: Vec<&str> = listed
-        .lines()
-        .filter_map(|line| line.strip_prefix("installed "))
-        .collect();
-    installed.join(", ")
 }
