@@ -49,7 +49,6 @@ const WAYS: [Way; 2] = [
 pub(crate) fn run(bench: &Bench) -> Result<(), String> {
     let weed = weed(bench)?;
     let network = Network::up(bench)?;
-    let server = network.serve(bench, &weed)?;
     let (n, block) = if bench.small {
         (2048, 128)
     } else {
@@ -67,7 +66,7 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
             let mut reports = Vec::new();
             for _ in 0..bench.repeat {
                 number += 1;
-                reports.push(network.run(bench, &line, number)?);
+                reports.push(network.run(bench, &weed, &line, number)?);
             }
             let row = row(way, label, &reports)?;
             seconds.push(row.0);
@@ -80,7 +79,6 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
             ));
         }
     }
-    drop(server);
     println!(
         "\n| QR {n}, block {block} | server's host | s | MiB between workers | MiB from and to the store | tree |"
     );
@@ -236,8 +234,10 @@ impl Network {
         }
     }
 
-    /// Runs one QR with a worker on each host.
-    fn run(&self, bench: &Bench, line: &str, number: u32) -> Result<Report, String> {
+    /// Runs one QR with a worker on each host, and with a server of its own: what was deleted on it takes
+    /// room for long.
+    fn run(&self, bench: &Bench, weed: &Path, line: &str, number: u32) -> Result<Report, String> {
+        let server = self.serve(bench, weed)?;
         let token = bench.peerwren.file(&format!("token-{number}"));
         let token_name = token.to_string_lossy();
         let call = bench.peerwren.call(&format!(
@@ -264,6 +264,10 @@ impl Network {
         for worker in workers {
             worker.finish()?;
         }
+        drop(server);
+        let folder = bench.peerwren.file("server");
+        std::fs::remove_dir_all(&folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
         bench.peerwren.report()
     }
 }
