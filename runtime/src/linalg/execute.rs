@@ -93,8 +93,7 @@ pub(super) fn execute(
             .phases
             .get(number)
             .map_or_else(PhaseStats::default, |figures| {
-                let (tasks, flops) = (plan.task_count(number), plan.phase_flops(number));
-                let stats = stats(figures, tasks, flops, options.cores);
+                let stats = stats(figures, &plan, number, options.cores);
                 priced(stats, &plan, number, &outcome, &options.prices)
             })
     };

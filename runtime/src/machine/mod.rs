@@ -10,6 +10,7 @@ pub mod cache;
 pub mod directory;
 pub mod fleet;
 pub mod lease;
+pub mod moves;
 pub mod policy;
 pub mod profile;
 pub mod rendezvous;

@@ -29,10 +29,11 @@ use super::autoscaler::{Autoscaler, Elastic};
 use super::directory::Directory;
 use super::fleet::{Fleet, Rank};
 use super::lease::{Lease, Leases};
+use super::moves::MoveTable;
 use super::profile::Profile;
 use super::taskset::TaskSet;
 use super::{LeaseId, Timestamp, WorkerId};
-use crate::control::{FromWorker, Made, Tally, ToWorker};
+use crate::control::{Counts, FromWorker, Made, Tally, ToWorker};
 use crate::manifest::Manifest;
 use crate::options::{Durability, Exchange, Policy};
 use crate::plan::{Plan, TaskId};
@@ -138,6 +139,8 @@ pub struct PhaseFigures {
     pub cores: BTreeMap<WorkerId, u32>,
     /// Pairs of workers by how they exchanged blocks, up to the phase's end.
     pub ways: WayCounts,
+    /// What came to workers, by statement and by pair: its sums are those of the counts.
+    pub moves: MoveTable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +204,8 @@ pub struct Scheduler {
     flops_done: u64,
     /// What each worker had counted when the phase began.
     before: BTreeMap<WorkerId, Tally>,
+    /// What has moved since then.
+    moves: MoveTable,
     counted: Counters,
     counted_before: Counters,
     /// How workers reach each other.
@@ -242,6 +247,7 @@ impl Scheduler {
             first_start: None,
             flops_done: 0,
             before: BTreeMap::new(),
+            moves: MoveTable::default(),
             counted: Counters::default(),
             counted_before: Counters::default(),
             ways: Ways::default(),
@@ -453,9 +459,9 @@ impl Scheduler {
                 made,
                 dropped,
                 compute_ns,
-                tally,
+                counts,
             } => {
-                self.count(worker, tally);
+                self.count(worker, &counts);
                 self.finished(now, worker, lease, &made, compute_ns);
                 self.dropped(worker, &dropped);
                 self.must_give_away(worker, made.iter().map(|block| block.key));
@@ -479,8 +485,8 @@ impl Scheduler {
                 }
                 self.dispatch(now);
             }
-            FromWorker::Durable { keys, tally } => {
-                self.count(worker, tally);
+            FromWorker::Durable { keys, counts } => {
+                self.count(worker, &counts);
                 for key in keys {
                     self.durable(key);
                 }
@@ -492,13 +498,13 @@ impl Scheduler {
             FromWorker::Taken {
                 keys,
                 refused,
-                tally,
+                counts,
             } => {
-                self.count(worker, tally);
+                self.count(worker, &counts);
                 self.taken(now, worker, &keys, &refused);
             }
-            FromWorker::Preloaded { keys, tally } => {
-                self.count(worker, tally);
+            FromWorker::Preloaded { keys, counts } => {
+                self.count(worker, &counts);
                 for key in keys {
                     self.holds(key, worker);
                 }
@@ -506,8 +512,8 @@ impl Scheduler {
                     self.start_phase(now, 0);
                 }
             }
-            FromWorker::Alive { dropped, tally } => {
-                self.count(worker, tally);
+            FromWorker::Alive { dropped, counts } => {
+                self.count(worker, &counts);
                 self.dropped(worker, &dropped);
                 // What did not pay a second ago may pay now.
                 self.touched.insert(worker);
@@ -523,9 +529,11 @@ impl Scheduler {
         self.settle(now, worker);
     }
 
-    fn count(&mut self, worker: WorkerId, tally: Tally) {
+    fn count(&mut self, worker: WorkerId, counts: &Counts) {
         if let Some(member) = self.fleet.get_mut(worker) {
-            member.tally = tally;
+            member.tally = counts.tally;
+            let known = counts.moves.iter().filter(|moved| self.plan.knows(moved));
+            self.moves.add(worker, known);
         }
     }
 
@@ -633,6 +641,7 @@ impl Scheduler {
             leases_expired: counted.leases_expired - before.leases_expired,
             cores: self.cores.clone(),
             ways: self.ways.counts(),
+            moves: std::mem::take(&mut self.moves),
         };
         for (worker, lost, tally) in self.fleet.tallies() {
             let before = self.before.insert(worker, tally).unwrap_or_default();

@@ -13,8 +13,11 @@ use peerwren_transports::block::{BlockKey, Digest};
 
 use self::ladder::{Ladder, Line};
 use super::cache::{Cache, Copy, NextUse};
-use super::{LeaseId, Timestamp, WorkerId};
-use crate::control::{Assignment, FromWorker, InputHint, Made, Tally, WorkerSettings};
+use super::{LeaseId, Timestamp};
+pub use crate::control::Origin;
+use crate::control::{
+    Assignment, Counts, FromWorker, InputHint, Made, Moves, Purpose, Tally, WorkerSettings,
+};
 use crate::matrix::Moved;
 use crate::options::{Durability, Exchange};
 use crate::plan::{Plan, TaskId};
@@ -58,17 +61,6 @@ pub enum FetchFailure {
     NoPath,
     /// Nobody will have it: the run cannot go on.
     Fatal(String),
-}
-
-/// Where a block is fetched from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// Another worker.
-    Peer(WorkerId),
-    /// The object store.
-    Store,
-    /// The run's input.
-    Source,
 }
 
 /// What is to be done.
@@ -138,6 +130,8 @@ pub struct Worker {
     /// Blocks that have left the cache since the coordinator was last told.
     dropped: BTreeSet<BlockKey>,
     tally: Tally,
+    /// Blocks and bytes that came since the coordinator was last told.
+    moves: BTreeMap<(Purpose, u16, Origin), (u64, u64)>,
     alive_at: Timestamp,
     actions: VecDeque<Action>,
 }
@@ -169,6 +163,7 @@ impl Worker {
             now,
             dropped: BTreeSet::new(),
             tally: Tally::default(),
+            moves: BTreeMap::new(),
             alive_at,
             actions: VecDeque::new(),
         }
@@ -196,8 +191,8 @@ impl Worker {
             self.now = now;
             self.alive_at = now.after(alive(&self.settings));
             self.leave_in_time();
-            let (dropped, tally) = (self.take_dropped(), self.tally());
-            self.send(FromWorker::Alive { dropped, tally });
+            let (dropped, counts) = (self.take_dropped(), self.counts());
+            self.send(FromWorker::Alive { dropped, counts });
         }
     }
 
@@ -332,8 +327,8 @@ impl Worker {
             }
         }
         if !durable.is_empty() {
-            let (keys, tally) = (durable, self.tally());
-            self.send(FromWorker::Durable { keys, tally });
+            let (keys, counts) = (durable, self.counts());
+            self.send(FromWorker::Durable { keys, counts });
         }
     }
 
@@ -434,11 +429,8 @@ impl Worker {
             job.state == State::Storing && job.made.iter().any(|made| made.key == copy.key)
         });
         let Some((&lease, job)) = waiting else {
-            let tally = self.tally();
-            self.send(FromWorker::Durable {
-                keys: vec![copy.key],
-                tally,
-            });
+            let (keys, counts) = (vec![copy.key], self.counts());
+            self.send(FromWorker::Durable { keys, counts });
             return;
         };
         if !job.made.iter().any(|made| self.is_storing(made.key, lease))
@@ -598,13 +590,13 @@ impl Worker {
                 .filter(|&&key| cache.get(&Copy { key, private: None }).is_none());
             self.dropped.extend(gone);
         }
-        let (dropped, tally) = (self.take_dropped(), self.tally());
+        let (dropped, counts) = (self.take_dropped(), self.counts());
         self.send(FromWorker::Done {
             lease,
             made: job.made,
             dropped,
             compute_ns: job.compute_ns,
-            tally,
+            counts,
         });
     }
 
@@ -615,8 +607,8 @@ impl Worker {
     fn preload_ended(&mut self) {
         if self.preload_left.as_ref().is_some_and(BTreeSet::is_empty) {
             self.preload_left = None;
-            let (keys, tally) = (std::mem::take(&mut self.preloaded), self.tally());
-            self.send(FromWorker::Preloaded { keys, tally });
+            let (keys, counts) = (std::mem::take(&mut self.preloaded), self.counts());
+            self.send(FromWorker::Preloaded { keys, counts });
         }
     }
 
@@ -667,6 +659,22 @@ impl Worker {
             cache_bytes,
             cache_bytes_peak,
             ..self.tally
+        }
+    }
+
+    /// What the coordinator is told of that, with what came since it was last told.
+    pub(super) fn counts(&mut self) -> Counts {
+        let moves = std::mem::take(&mut self.moves).into_iter();
+        let moves = moves.map(|((purpose, family, origin), (blocks, bytes))| Moves {
+            purpose,
+            family,
+            origin,
+            blocks,
+            bytes,
+        });
+        Counts {
+            tally: self.tally(),
+            moves: moves.collect(),
         }
     }
 

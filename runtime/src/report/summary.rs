@@ -29,6 +29,7 @@ pub fn summarize(report: &Report, files: &[(String, ResultPlace)]) -> Summary {
         ("speed", speed(report)),
         ("tasks", tasks(&report.factor)),
         ("moved", moved(report)),
+        ("mostly", mostly(report)),
         (
             "memory",
             format!(
@@ -40,7 +41,7 @@ pub fn summarize(report: &Report, files: &[(String, ResultPlace)]) -> Summary {
     ] {
         // The sizes of a user's own program are its own.
         let is_own = report.command == "run" && ["matrix", "plan"].contains(&name);
-        if !is_own {
+        if !is_own && !text.is_empty() {
             say(name, text);
         }
     }
@@ -208,6 +209,26 @@ fn moved(report: &Report) -> String {
     } else {
         lines.join("\n")
     }
+}
+
+/// Statements named as those that moved the most between workers.
+const MOSTLY_MAX: usize = 3;
+
+/// What moved the most between workers: families of blocks, and which statement wanted them.
+fn mostly(report: &Report) -> String {
+    let stats = &report.factor;
+    let mut rows: Vec<_> = stats.moved_by_statement.iter().collect();
+    rows.retain(|row| row.peer > 0);
+    rows.sort_by_key(|row| std::cmp::Reverse(row.peer));
+    let parts = rows.iter().take(MOSTLY_MAX).map(|row| {
+        let share = 100.0 * row.peer as f64 / stats.bytes.peer.max(1) as f64;
+        let line = match row.line {
+            0 => String::new(),
+            line => format!(" (line {line})"),
+        };
+        format!("{} for {}{line} {share:.0}%", row.block, row.kernel)
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn faults(report: &Report) -> String {

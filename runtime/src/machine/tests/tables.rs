@@ -7,7 +7,7 @@ use peerwren_transports::block::{BlockKey, Digest, Indices};
 
 use super::plans;
 use crate::control::{
-    Assignment, FromWorker, InputHint, Made, Missed, Tally, ToWorker, WorkerSettings,
+    Assignment, Counts, FromWorker, InputHint, Made, Missed, ToWorker, WorkerSettings,
 };
 use crate::machine::cache::{Cache, Copy};
 use crate::machine::fleet::{FRUITLESS_LOSSES_A_SLOT_MAX, Fleet, REFUSALS_A_SLOT_MAX};
@@ -305,7 +305,7 @@ pub(super) fn done(plan: &Plan, lease: u64, task: &TaskId, durable: bool) -> Fro
             .collect(),
         dropped: Vec::new(),
         compute_ns: 1,
-        tally: Tally::default(),
+        counts: Counts::default(),
     }
 }
 
@@ -382,14 +382,14 @@ fn a_result_whose_maker_is_lost_is_put_by_who_has_it() {
     coordinator.handle_input(NOW, message(1, done(&plan, 4, &readers[0], false)));
     actions(&mut coordinator);
     // Worker 2 has got a replica of the first result.
-    let tally = Tally::default();
+    let counts = Counts::default();
     coordinator.handle_input(
         NOW,
         message(
             2,
             FromWorker::Preloaded {
                 keys: vec![block],
-                tally,
+                counts,
             },
         ),
     );

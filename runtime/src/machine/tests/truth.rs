@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use peerwren_transports::block::{BlockKey, Digest};
 
+use crate::control::Tally;
+use crate::machine::scheduler::PhaseFigures;
 use crate::plan::{Plan, TaskId};
 
 /// The oracle of a plan.
@@ -115,4 +117,18 @@ pub(super) fn compute(
             Some((key?, Digest(digest)))
         })
         .collect()
+}
+
+/// What moved by statement and by pair is what the workers counted, exactly.
+pub(super) fn check_moves(phase: &PhaseFigures) {
+    let tallies = phase.workers.iter().map(|(_, _, tally)| tally);
+    let counted = tallies.fold(Tally::default(), |sum, tally| sum.plus(tally));
+    let moved = phase.moves.total();
+    let came = (counted.peer, counted.store_read, counted.inputs_read);
+    assert_eq!((moved.peer, moved.store + moved.input, moved.input), came);
+    let pairs = phase.moves.by_pair.values();
+    let sums = pairs.fold((0, 0), |(bytes, blocks), pair| {
+        (bytes + pair.bytes, blocks + pair.blocks)
+    });
+    assert_eq!(sums, (counted.peer, counted.peer_get));
 }

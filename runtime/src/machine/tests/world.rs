@@ -218,6 +218,9 @@ impl<'a> World<'a> {
             );
         }
         assert_eq!(recomputed, finished - to_do, "tasks recomputed");
+        for phase in &self.phases {
+            truth::check_moves(phase);
+        }
         let tallies = || {
             self.phases
                 .iter()

@@ -7,9 +7,10 @@ use peerwren_transports::block::{BlockKey, Digest};
 use super::super::cache::Copy;
 use super::super::{LeaseId, Timestamp, WorkerId};
 use super::{Action, FetchFailure, Origin, Worker};
-use crate::control::{FromWorker, InputHint, Missed};
+use crate::control::{FromWorker, InputHint, Missed, Purpose};
 use crate::matrix::Moved;
 use crate::options::Exchange;
+use crate::plan::TaskId;
 
 /// A copy that is waited for.
 #[derive(Debug)]
@@ -22,10 +23,23 @@ pub(super) struct Ladder {
     /// Since when it is asked for there.
     pub(super) since: Timestamp,
     pub(super) digest: Option<Digest>,
+    /// The task that was the first to wait for it; none for a preload or handover.
+    pub(super) task: Option<TaskId>,
     /// Jobs that wait; none for a preload.
     pub(super) jobs: Vec<LeaseId>,
     /// Whether the copy is to be kept here, since nobody else will.
     pub(super) is_kept: bool,
+}
+
+impl Ladder {
+    /// What the copy is fetched for.
+    pub(super) fn purpose(&self) -> Purpose {
+        match self.task {
+            Some(TaskId { phase, stmt, .. }) => Purpose::Task { phase, stmt },
+            None if self.is_kept => Purpose::Handover,
+            None => Purpose::Preload,
+        }
+    }
 }
 
 /// When copies were on their way from peers or the store.
@@ -69,7 +83,7 @@ impl Worker {
         let origin = ladder.at.take();
         match result {
             Ok(moved) => {
-                self.count_fetch(&copy.key, origin, moved);
+                self.count_fetch(&copy.key, ladder.purpose(), origin, moved);
                 if origin != Some(Origin::Source) {
                     self.pace.fetched(moved.bytes, self.now.since(ladder.since));
                 }
@@ -135,22 +149,33 @@ impl Worker {
         }
     }
 
-    fn count_fetch(&mut self, key: &BlockKey, origin: Option<Origin>, moved: Moved) {
+    fn count_fetch(
+        &mut self,
+        key: &BlockKey,
+        purpose: Purpose,
+        origin: Option<Origin>,
+        moved: Moved,
+    ) {
+        let Some(origin) = origin else { return };
         match origin {
-            Some(Origin::Peer(_)) => {
+            // A constant: nothing moved.
+            Origin::Source if !self.plan.is_input(key) => return,
+            Origin::Peer(_) => {
                 self.tally.peer += moved.bytes;
                 self.tally.peer_get += moved.requests;
             }
-            Some(Origin::Source) if !self.plan.is_input(key) => {}
-            Some(origin) => {
+            Origin::Store | Origin::Source => {
                 self.tally.store_read += moved.bytes;
                 self.tally.store_get += moved.requests;
                 if origin == Origin::Source {
                     self.tally.inputs_read += moved.bytes;
                 }
             }
-            None => {}
         }
+        let moves = self.moves.entry((purpose, key.matrix, origin));
+        let (blocks, bytes) = moves.or_default();
+        *blocks += 1;
+        *bytes += moved.bytes;
     }
 
     /// The rungs of the ladder for an input, best first.
@@ -203,6 +228,9 @@ impl Worker {
             ladder.jobs.extend(job);
             return;
         }
+        let task = job
+            .and_then(|lease| self.jobs.get(&lease))
+            .map(|job| job.task);
         let jobs = job.into_iter().collect();
         self.ladders.insert(
             copy,
@@ -213,6 +241,7 @@ impl Worker {
                 at: None,
                 since: self.now,
                 digest,
+                task,
                 jobs,
                 is_kept: false,
             },
