@@ -13,7 +13,7 @@ use rkyv::api::high::{HighDeserializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::{Archive, Deserialize, Serialize};
 
-pub use self::counts::{Counts, Moves, Origin, Purpose, Tally};
+pub use self::counts::{Counts, Moves, Origin, Purpose, StoreReason, Tally};
 use crate::machine::{LeaseId, WorkerId};
 use crate::options::{Durability, Exchange};
 use crate::plan::{PlanSpec, TaskId};
@@ -50,8 +50,8 @@ pub enum ToWorker {
     Store {
         /// Their keys.
         keys: Vec<BlockKey>,
-        /// Whether the store may have lost them: they are put again then, also by who has put them before.
-        lost: bool,
+        /// Why.
+        reason: StoreReason,
     },
     /// Blocks to keep from now on, since whoever keeps them is to leave.
     Take {
@@ -93,6 +93,8 @@ pub struct WorkerSettings {
     pub alive_ms: u32,
     /// STUN servers to ask for this worker's outside address, as `HOST:PORT`.
     pub stun: Vec<String>,
+    /// Whether the worker tells what it does, for a trace.
+    pub traces: bool,
 }
 
 /// Where a worker listens.

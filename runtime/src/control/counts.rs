@@ -3,6 +3,7 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::machine::WorkerId;
+use crate::trace::WorkerEvent;
 
 /// Where a block is fetched from.
 #[derive(
@@ -35,6 +36,36 @@ pub enum Purpose {
     Handover,
 }
 
+/// Why a block is put into the store.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
+pub enum StoreReason {
+    /// It is a result.
+    Result,
+    /// Every block is durable.
+    All,
+    /// Blocks reach other workers through the store alone.
+    Exchange,
+    /// Others need its room, and it is still needed.
+    Spill,
+    /// It is part of a checkpoint.
+    Checkpoint,
+    /// A worker that wants it reaches nobody who has it.
+    Relay,
+    /// Its worker leaves, and no other one took it.
+    Handover,
+}
+
+impl StoreReason {
+    /// Whether the store may have lost what is asked for: it is put again then, also by who has put it
+    /// before.
+    #[must_use]
+    pub fn may_be_lost(self) -> bool {
+        matches!(self, Self::Result | Self::Relay)
+    }
+}
+
 /// Blocks of one family that came to a worker from one place for one statement.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moves {
@@ -59,6 +90,10 @@ pub struct Counts {
     /// What came since the last counts, at most one entry for each statement, family and place: their sums
     /// are what the totals have grown by.
     pub moves: Vec<Moves>,
+    /// What the worker did since the last counts; empty in a run that is not traced.
+    pub events: Vec<WorkerEvent>,
+    /// What the worker's clock shows, in nanoseconds.
+    pub sent_ns: u64,
 }
 
 /// What a worker counts, from its start on. Bytes are payload.

@@ -37,6 +37,7 @@ use crate::control::{Counts, FromWorker, Made, Tally, ToWorker};
 use crate::manifest::Manifest;
 use crate::options::{Durability, Exchange, Policy};
 use crate::plan::{Plan, TaskId};
+use crate::trace::{Notes, Record, RunEvent};
 
 /// How a run is to be scheduled.
 #[derive(Clone, Debug)]
@@ -210,6 +211,9 @@ pub struct Scheduler {
     counted_before: Counters,
     /// How workers reach each other.
     ways: Ways,
+    /// What a run that is traced has come to since it was last asked.
+    records: Notes<Record>,
+    now: Timestamp,
     actions: VecDeque<Action>,
 }
 
@@ -251,8 +255,22 @@ impl Scheduler {
             counted: Counters::default(),
             counted_before: Counters::default(),
             ways: Ways::default(),
+            records: Notes::new(false),
+            now: Timestamp::default(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// The same that records what it does, for a trace.
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.records = Notes::new(true);
+        self
+    }
+
+    /// What happened since this was last asked, in a run that is traced.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        self.records.take()
     }
 
     /// Takes in what happened.
@@ -260,6 +278,7 @@ impl Scheduler {
         if self.stage == Stage::Over {
             return;
         }
+        self.now = now;
         match input {
             Input::Begin => self.begin(now),
             Input::Joined(worker, addresses, bits) => self.joined(now, worker, addresses, bits),
@@ -281,6 +300,7 @@ impl Scheduler {
 
     /// Acts on time that has passed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.now = now;
         if let Stage::Gathering { deadline } = self.stage
             && now >= deadline
             && self.fleet.joined().next().is_some()
@@ -461,7 +481,7 @@ impl Scheduler {
                 compute_ns,
                 counts,
             } => {
-                self.count(worker, &counts);
+                self.count(worker, counts);
                 self.finished(now, worker, lease, &made, compute_ns);
                 self.dropped(worker, &dropped);
                 self.must_give_away(worker, made.iter().map(|block| block.key));
@@ -469,6 +489,12 @@ impl Scheduler {
             }
             FromWorker::Missing { lease: id, blocks } => {
                 if let Some(lease) = self.take_lease(id, worker) {
+                    self.note(|| RunEvent::GivenBack {
+                        lease: id,
+                        task: lease.task,
+                        worker,
+                        missing: blocks.iter().map(|missed| missed.key).collect(),
+                    });
                     let inputs = self
                         .ready
                         .remove(&lease.task)
@@ -486,7 +512,7 @@ impl Scheduler {
                 self.dispatch(now);
             }
             FromWorker::Durable { keys, counts } => {
-                self.count(worker, &counts);
+                self.count(worker, counts);
                 for key in keys {
                     self.durable(key);
                 }
@@ -500,11 +526,11 @@ impl Scheduler {
                 refused,
                 counts,
             } => {
-                self.count(worker, &counts);
+                self.count(worker, counts);
                 self.taken(now, worker, &keys, &refused);
             }
             FromWorker::Preloaded { keys, counts } => {
-                self.count(worker, &counts);
+                self.count(worker, counts);
                 for key in keys {
                     self.holds(key, worker);
                 }
@@ -513,7 +539,7 @@ impl Scheduler {
                 }
             }
             FromWorker::Alive { dropped, counts } => {
-                self.count(worker, &counts);
+                self.count(worker, counts);
                 self.dropped(worker, &dropped);
                 // What did not pay a second ago may pay now.
                 self.touched.insert(worker);
@@ -529,11 +555,18 @@ impl Scheduler {
         self.settle(now, worker);
     }
 
-    fn count(&mut self, worker: WorkerId, counts: &Counts) {
+    fn count(&mut self, worker: WorkerId, counts: Counts) {
         if let Some(member) = self.fleet.get_mut(worker) {
             member.tally = counts.tally;
             let known = counts.moves.iter().filter(|moved| self.plan.knows(moved));
             self.moves.add(worker, known);
+            let at = self.now;
+            self.records.add(|| Record::Heard {
+                at,
+                worker,
+                sent_ns: counts.sent_ns,
+                events: counts.events,
+            });
         }
     }
 
@@ -593,6 +626,7 @@ impl Scheduler {
 
     fn start_phase(&mut self, now: Timestamp, phase: usize) {
         self.stage = Stage::Running { phase };
+        self.note(|| RunEvent::Phase(u8::try_from(phase).unwrap_or(u8::MAX)));
         self.first_start = None;
         self.flops_done = 0;
         let plan = Arc::clone(&self.plan);
@@ -651,6 +685,12 @@ impl Scheduler {
         figures
     }
 
+    /// Records something, in a run that is traced.
+    fn note(&mut self, event: impl FnOnce() -> RunEvent) {
+        let at = self.now;
+        self.records.add(|| Record::Run { at, event: event() });
+    }
+
     fn send(&mut self, worker: WorkerId, message: ToWorker) {
         self.actions.push_back(Action::Send(worker, message));
     }
@@ -666,6 +706,7 @@ impl Scheduler {
     fn fail(&mut self, reason: String) {
         if self.stage != Stage::Over {
             self.stop_all();
+            self.note(|| RunEvent::Failed(reason.clone()));
             self.actions.push_back(Action::Failed(reason));
         }
     }

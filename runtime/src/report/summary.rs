@@ -1,5 +1,6 @@
 //! The text that a person reads at the end of a run.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use super::{PhaseStats, Report};
@@ -211,23 +212,27 @@ fn moved(report: &Report) -> String {
     }
 }
 
-/// Statements named as those that moved the most between workers.
+/// Families and kernels named as those that moved the most between workers.
 const MOSTLY_MAX: usize = 3;
 
-/// What moved the most between workers: families of blocks, and which statement wanted them.
+/// What moved the most between workers: families of blocks, and which kernel wanted them.
 fn mostly(report: &Report) -> String {
     let stats = &report.factor;
-    let mut rows: Vec<_> = stats.moved_by_statement.iter().collect();
-    rows.retain(|row| row.peer > 0);
-    rows.sort_by_key(|row| std::cmp::Reverse(row.peer));
-    let parts = rows.iter().take(MOSTLY_MAX).map(|row| {
-        let share = 100.0 * row.peer as f64 / stats.bytes.peer.max(1) as f64;
-        let line = match row.line {
-            0 => String::new(),
-            line => format!(" (line {line})"),
-        };
-        format!("{} for {}{line} {share:.0}%", row.block, row.kernel)
-    });
+    let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for row in stats.moved_by_statement.iter().filter(|row| row.peer > 0) {
+        // The kernel tells the program.
+        let family = row.block.rsplit('.').next().unwrap_or(&row.block);
+        *sums.entry((family, &row.kernel)).or_default() += row.peer;
+    }
+    let mut rows: Vec<_> = sums.into_iter().collect();
+    rows.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+    let parts = rows
+        .iter()
+        .take(MOSTLY_MAX)
+        .map(|((family, kernel), bytes)| {
+            let share = 100.0 * *bytes as f64 / stats.bytes.peer.max(1) as f64;
+            format!("{family} for {kernel} {share:.0}%")
+        });
     parts.collect::<Vec<_>>().join(", ")
 }
 

@@ -251,7 +251,7 @@ qr of random:4096x4096:1
   tasks     1,894, 3 recomputed
   moved      132 MiB between workers, 1.03 times the matrix
              128 MiB read from the store, 1.00 times the matrix
-  mostly    V for tsmqr (line 52) 75%, T for tsmqr (line 52) 25%
+  mostly    V for tsmqr 75%, T for tsmqr 25%
   memory    peak cache 90 MiB of 1 GiB a worker
   faults    1 worker lost, 1 replaced, 1 request to a peer failed
   checking  16 tasks in 250 ms, 0 B between workers, 0 B through the store

@@ -10,7 +10,7 @@ use super::setup::{Costs, Faults, Setup};
 use super::tables::{NOW, actions, digest, done, joined, one_core, scheduler};
 use super::truth::Truth;
 use super::world::{Outcome, World};
-use crate::control::{Assignment, Counts, FromWorker, InputHint, Tally, ToWorker};
+use crate::control::{Assignment, Counts, FromWorker, InputHint, StoreReason, Tally, ToWorker};
 use crate::machine::cache::Copy;
 use crate::machine::fleet::FRUITLESS_LOSSES_A_SLOT_MAX;
 use crate::machine::scheduler::{Input, Scheduler};
@@ -158,7 +158,7 @@ fn what_is_not_taken_in_time_goes_to_the_store() {
             "0 gets {:?}",
             ToWorker::Store {
                 keys: kept.to_vec(),
-                lost: false,
+                reason: StoreReason::Handover,
             }
         )
     };

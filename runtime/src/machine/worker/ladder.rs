@@ -11,6 +11,7 @@ use crate::control::{FromWorker, InputHint, Missed, Purpose};
 use crate::matrix::Moved;
 use crate::options::Exchange;
 use crate::plan::TaskId;
+use crate::trace::WorkerEvent;
 
 /// A copy that is waited for.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl Worker {
             return;
         };
         let origin = ladder.at.take();
+        self.note_fetch(&copy.key, &ladder, origin, result.as_ref().ok());
         match result {
             Ok(moved) => {
                 self.count_fetch(&copy.key, ladder.purpose(), origin, moved);
@@ -96,6 +98,7 @@ impl Worker {
             Err(FetchFailure::Fatal(error)) => {
                 // Nobody climbs on: the run ends. Until then the room stays taken, and the copy is coming.
                 self.ladders.insert(copy, ladder);
+                self.last_words();
                 self.send(FromWorker::Broken { error });
             }
             Err(failure @ (FetchFailure::Elsewhere | FetchFailure::NoPath)) => {
@@ -119,6 +122,28 @@ impl Worker {
                     self.fetch_queue.push_front(copy);
                 }
             }
+        }
+    }
+
+    /// Notes how a fetch ended, but that of a constant, for which nothing moves.
+    fn note_fetch(
+        &mut self,
+        key: &BlockKey,
+        ladder: &Ladder,
+        origin: Option<Origin>,
+        moved: Option<&Moved>,
+    ) {
+        let is_constant = origin == Some(Origin::Source) && !self.plan.is_input(key);
+        if let Some(origin) = origin.filter(|_| !is_constant) {
+            self.events.add(|| WorkerEvent::Fetched {
+                key: *key,
+                origin,
+                purpose: ladder.purpose(),
+                task: ladder.task,
+                began_ns: ladder.since.as_nanos(),
+                ended_ns: self.now.as_nanos(),
+                bytes: moved.map(|moved| moved.bytes),
+            });
         }
     }
 
