@@ -4,12 +4,25 @@ use std::collections::BTreeSet;
 
 use peerwren::matrix::ResultPlace;
 use peerwren::report::{
-    ByteCounts, CostEstimate, PhaseStats, PlanRecord, ProfileSeries, Report, RequestCounts, SCHEMA,
-    SCHEMA_VERSION, WorkerStats, summarize,
+    ByteCounts, CostEstimate, PairMoves, PhaseStats, PlanRecord, ProfileSeries, Report,
+    RequestCounts, SCHEMA, SCHEMA_VERSION, StatementMoves, WorkerStats, summarize,
 };
 use serde_json::{Value, json};
 
 use crate::schema::violations;
+
+fn for_tsmqr(block: &str, peer: u64) -> StatementMoves {
+    StatementMoves {
+        phase: "factor".into(),
+        program: "qr_grid.lp".into(),
+        statement: 4,
+        line: 52,
+        kernel: "tsmqr".into(),
+        block: block.into(),
+        peer,
+        ..StatementMoves::default()
+    }
+}
 
 fn sample() -> Report {
     let factor = PhaseStats {
@@ -35,6 +48,13 @@ fn sample() -> Report {
         peak_cache_bytes: 90 << 20,
         workers_lost: 1,
         workers_replaced: 1,
+        moved_by_statement: vec![for_tsmqr("V", 103_680_000), for_tsmqr("T", 34_560_000)],
+        moved_by_pair: vec![PairMoves {
+            from: 0,
+            to: 1,
+            bytes: 138_240_000,
+            blocks: 700,
+        }],
         cost_usd: CostEstimate::default(),
         per_worker: vec![WorkerStats {
             id: 0,
@@ -110,6 +130,11 @@ fn the_schema_has_every_field_and_no_other() {
         (&schema["$defs"]["RequestCounts"], &value["requests"]),
         (&schema["$defs"]["CostEstimate"], &value["cost_usd"]),
         (&schema["$defs"]["WorkerStats"], &value["per_worker"][0]),
+        (
+            &schema["$defs"]["StatementMoves"],
+            &value["moved_by_statement"][0],
+        ),
+        (&schema["$defs"]["PairMoves"], &value["moved_by_pair"][0]),
     ];
     for (schema, value) in pairs {
         let described = schema["properties"]
@@ -127,7 +152,7 @@ fn the_contracts_fields_are_there() {
     let names = "schema command version plan m n block ib tree workers cores engine exchange durability \
         wall_s startup_s preload_s factor_s compute_s fetch_s tasks tasks_recomputed tasks_restored flops bytes inputs_read \
         inputs_uploaded outputs_written requests peak_cache_bytes workers_lost workers_replaced \
-        leases_expired cost_usd per_worker q check residual orthogonality";
+        leases_expired moved_by_statement moved_by_pair cost_usd per_worker q check residual orthogonality";
     let value = serde_json::to_value(sample()).unwrap();
     for name in names.split_whitespace() {
         assert!(value.get(name).is_some(), "{name}");
@@ -226,6 +251,7 @@ qr of random:4096x4096:1
   tasks     1,894, 3 recomputed
   moved      132 MiB between workers, 1.03 times the matrix
              128 MiB read from the store, 1.00 times the matrix
+  mostly    V for tsmqr 75%, T for tsmqr 25%
   memory    peak cache 90 MiB of 1 GiB a worker
   faults    1 worker lost, 1 replaced, 1 request to a peer failed
   checking  16 tasks in 250 ms, 0 B between workers, 0 B through the store

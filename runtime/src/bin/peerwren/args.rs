@@ -4,6 +4,7 @@ mod doctor;
 mod plan;
 mod remote;
 mod store;
+mod story;
 mod work;
 
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ use peerwren::prices::Prices;
 pub(crate) use plan::PlanArgs;
 pub(crate) use remote::{CoordinatorArgs, WorkerArgs};
 pub(crate) use store::StoreAction;
+pub(crate) use story::StoryArgs;
 use tracing::level_filters::LevelFilter;
 pub(crate) use work::{Asked, Work};
 
@@ -35,7 +37,7 @@ use crate::version;
 /// Subcommands of the contract that this version does not have.
 const LATER_COMMANDS: [&str; 2] = ["sim", "experiment"];
 
-const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, resume, coordinator, worker, doctor, store, lambda, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -65,6 +67,11 @@ pub(crate) enum Command {
             peerwren plan qr random:65536x65536 --block 1024 --workers 4 --svg plan.svg"
     )]
     Plan(PlanArgs),
+    /// Tells what became of one block of a traced run: who made it, where it went and why
+    #[command(after_help = "Example: a run, and one of its blocks\n  \
+            peerwren qr random:2048x2048 --block 256 --trace t.json\n  \
+            peerwren story 'V[1,0]' --trace t.json")]
+    Story(StoryArgs),
     /// Makes, changes, shows or deletes the Lambda function that workers run in
     #[command(
         subcommand,
@@ -328,8 +335,16 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) report: Option<PathBuf>,
 
-    #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_TRACE")]
-    trace: Option<PathBuf>,
+    /// Writes a trace of the run for chrome://tracing, ui.perfetto.dev and `peerwren story`, of a run that
+    /// fails too
+    #[arg(
+        long,
+        value_name = "FILE.json",
+        help_heading = "Output",
+        env = "PEERWREN_TRACE",
+        hide_env = true
+    )]
+    pub(crate) trace: Option<PathBuf>,
     #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_PLAN")]
     plan: Option<PathBuf>,
     #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_CALIBRATION")]
@@ -339,11 +354,7 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// The options as the library takes them.
     pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
-        let later = [
-            ("trace", &self.trace),
-            ("plan", &self.plan),
-            ("calibration", &self.calibration),
-        ];
+        let later = [("plan", &self.plan), ("calibration", &self.calibration)];
         for (name, value) in later {
             if value.is_some() {
                 return Err(Failure::usage(format!("--{name} is not in this version")));
