@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use peerwren::matrix::ResultPlace;
+use peerwren::options::Chosen;
 use peerwren::report::{
     ByteCounts, CostEstimate, PhaseStats, PlanRecord, ProfileSeries, Report, RequestCounts, SCHEMA,
     SCHEMA_VERSION, WorkerStats, summarize,
@@ -59,6 +60,11 @@ fn sample() -> Report {
         block: 256,
         ib: 32,
         tree: "grid:2x2:chain".into(),
+        chosen: vec![Chosen {
+            option: "block".into(),
+            value: "256".into(),
+            reason: "the least".into(),
+        }],
         workers: 4,
         cores: 1,
         engine: "processes".into(),
@@ -105,6 +111,7 @@ fn the_schema_has_every_field_and_no_other() {
         (&schema, &value),
         (&schema["$defs"]["PhaseStats"], &value["q"]),
         (&schema["$defs"]["PlanRecord"], &value["plan"]),
+        (&schema["$defs"]["Chosen"], &value["chosen"][0]),
         (&schema["$defs"]["ProfileSeries"], &value["profile"]),
         (&schema["$defs"]["ByteCounts"], &value["bytes"]),
         (&schema["$defs"]["RequestCounts"], &value["requests"]),
