@@ -19,6 +19,7 @@ impl fmt::Display for Forecast {
         let lines = [
             ("matrix", self.matrix()),
             ("plan", self.tiles()),
+            ("chosen", self.chosen()),
             ("workers", self.fleet()),
             ("tasks", self.tasks()),
             ("time", self.time()),
@@ -82,6 +83,18 @@ impl Forecast {
             self.ib,
             self.tree,
         )
+    }
+
+    /// What was left open and is chosen, for one reason.
+    fn chosen(&self) -> String {
+        let options = self.chosen.iter();
+        let options: Vec<_> = options
+            .map(|chosen| format!("--{}", chosen.option))
+            .collect();
+        let reason = self.chosen.first().map(|chosen| chosen.reason.as_str());
+        reason.map_or(String::new(), |why| {
+            format!("{}: {why}", options.join(" and "))
+        })
     }
 
     /// The workers, which the picture says too.

@@ -130,6 +130,7 @@ pub(super) fn execute(
         block: options.block,
         ib: options.ib,
         tree: options.tree.to_string(),
+        chosen: options.chosen.clone(),
         workers: options.workers,
         cores: cores_of(&outcome.phases).unwrap_or(options.cores),
         engine: options.engine.to_string(),

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::options::Chosen;
+
 pub use progress::{Phase, Progress, ProgressBar};
 pub use summary::{Summary, summarize};
 pub(crate) use summary::{counted, grouped, seconds};
@@ -45,6 +47,8 @@ pub struct Report {
     pub ib: u32,
     /// Reduction tree, in the form that `--tree` takes to get it again.
     pub tree: String,
+    /// Options that were left open, what was chosen, and why.
+    pub chosen: Vec<Chosen>,
     /// Workers.
     pub workers: u32,
     /// Cores of each worker.

@@ -162,7 +162,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "qr good.npy --tree grid:0x2",
-        "invalid value 'grid:0x2' for '--tree <TREE>': a grid has at least 1 row and 1 column of ranks",
+        "invalid value 'grid:0x2' for '--tree <TREE>': a grid has at least 1 row, 1 column and 1 layer of ranks",
     ),
     (
         "qr good.npy --memory 5MB",
@@ -211,7 +211,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("qr good.npy --plan p.json", "--plan is not in this version"),
     (
         "qr good.npy --calibration c.json",
-        "--calibration is not in this version",
+        "calibration c.json: No such file or directory (os error 2)",
     ),
     (
         "store ls",

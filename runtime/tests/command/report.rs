@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use peerwren::matrix::ResultPlace;
+use peerwren::options::Chosen;
 use peerwren::report::{
     ByteCounts, CostEstimate, PairMoves, PhaseStats, PlanRecord, ProfileSeries, Report,
     RequestCounts, SCHEMA, SCHEMA_VERSION, StatementMoves, WorkerStats, summarize,
@@ -79,6 +80,11 @@ fn sample() -> Report {
         block: 256,
         ib: 32,
         tree: "grid:2x2:chain".into(),
+        chosen: vec![Chosen {
+            option: "block".into(),
+            value: "256".into(),
+            reason: "the least".into(),
+        }],
         workers: 4,
         cores: 1,
         engine: "processes".into(),
@@ -125,6 +131,7 @@ fn the_schema_has_every_field_and_no_other() {
         (&schema, &value),
         (&schema["$defs"]["PhaseStats"], &value["q"]),
         (&schema["$defs"]["PlanRecord"], &value["plan"]),
+        (&schema["$defs"]["Chosen"], &value["chosen"][0]),
         (&schema["$defs"]["ProfileSeries"], &value["profile"]),
         (&schema["$defs"]["ByteCounts"], &value["bytes"]),
         (&schema["$defs"]["RequestCounts"], &value["requests"]),

@@ -97,10 +97,11 @@ pub(crate) fn check(asked: &Asked<'_>, options: RunOptions) -> Result<Request, F
         });
     }
     let shapes: Vec<_> = inputs.iter().map(MatrixSource::shape).collect();
-    let (m, n) = asked.operation.shape(&shapes).map_err(Failure::usage)?;
-    let block = options.block.or_else(|| asked.operation.block((m, n)));
+    let problem = asked.operation.problem(&shapes).map_err(Failure::usage)?;
+    let block = asked.operation.block((problem.m, problem.n));
+    let block = options.block.or(block);
     let options = RunOptions { block, ..options }
-        .resolve(m, n, &MachineFacts::read())
+        .resolve_for(&problem, &MachineFacts::read())
         .map_err(Failure::usage)?;
     let mut request = Request::new(asked.operation.clone(), inputs, options);
     for (name, path) in &asked.results {
