@@ -115,7 +115,7 @@ impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.3} s by the model, of which computing {:.3}, moving {:.3}, the chain of panels {:.3}",
+            "{:.3} s by the model (computing {:.3}, moving {:.3}, the chain of panels {:.3})",
             self.time_s(),
             self.compute_s,
             self.move_s,
