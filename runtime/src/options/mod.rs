@@ -12,6 +12,7 @@ mod durability;
 mod engine;
 mod facts;
 mod remote;
+mod replay;
 mod resolve;
 mod size;
 
@@ -26,6 +27,7 @@ pub use durability::Durability;
 pub use engine::{EngineKind, Factor, ScalingOptions};
 pub use facts::MachineFacts;
 pub use remote::RemoteOptions;
+pub use replay::{Replay, ReplayError};
 pub use resolve::{Chosen, OptionError, Resolved, Tree};
 pub use size::{ByteSize, SizeError};
 

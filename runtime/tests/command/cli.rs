@@ -208,7 +208,10 @@ const REFUSED: &[(&str, &str)] = &[
         "story V[1,0]",
         "the following required arguments were not provided: --trace <FILE.json>",
     ),
-    ("qr good.npy --plan p.json", "--plan is not in this version"),
+    (
+        "qr good.npy --plan p.json",
+        "plan p.json: No such file or directory (os error 2)",
+    ),
     (
         "qr good.npy --calibration c.json",
         "calibration c.json: No such file or directory (os error 2)",

@@ -11,6 +11,7 @@ use peerwren::report::{
 use serde_json::{Value, json};
 
 use crate::schema::violations;
+use crate::tools::{Folder, peerwren, succeed};
 
 fn for_tsmqr(block: &str, peer: u64) -> StatementMoves {
     StatementMoves {
@@ -283,4 +284,42 @@ qr of random:4096x4096:1
         cost.split_once("cost").unwrap().1.trim(),
         "$0.2500, $0.5000 by estimate (prices: aws us-east-1, 2026-05)"
     );
+}
+
+/// The plan of a report, replayed by other workers, gives the same bits and moves the same tasks.
+#[test]
+fn a_plan_is_replayed() {
+    let folder = Folder::new("replay");
+    let first = "random:150x110:3 --workers 3 --block 40 --ib 7 --tree grid:2x1:binary --engine threads --quiet";
+    succeed(&folder.0, &format!("qr {first} --r a.npy --report a.json"));
+    let again = "random:150x110:3 --workers 2 --engine threads --quiet --plan a.json";
+    succeed(&folder.0, &format!("qr {again} --r b.npy --report b.json"));
+    assert_eq!(folder.bytes("a.npy"), folder.bytes("b.npy"));
+    let (a, b) = (folder.report("a.json"), folder.report("b.json"));
+    for name in ["plan", "block", "ib", "tree", "tasks"] {
+        assert_eq!(a[name], b[name], "{name}");
+    }
+    assert_eq!((&a["workers"], &b["workers"]), (&3.into(), &2.into()));
+    assert_eq!(b["chosen"].as_array().map(Vec::len), Some(0));
+
+    let refused = [
+        (
+            "qr random:50x50 --plan a.json",
+            "plan a.json: is of qr of 150 x 110, and this is qr of 50 x 50",
+        ),
+        (
+            "qr random:150x110:3 --ib 4 --plan a.json",
+            "plan a.json: chooses --ib too; leave out --ib or --plan",
+        ),
+        (
+            "qr random:150x110:3 --plan a.json --report a.json",
+            "--report and --plan are both a.json; name two files",
+        ),
+    ];
+    for (line, reason) in refused {
+        let output = peerwren(&folder.0, line);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(told, format!("error: {reason}\n"), "peerwren {line}");
+        assert_eq!(output.status.code(), Some(2), "peerwren {line}");
+    }
 }

@@ -198,6 +198,16 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TREE", help_heading = "Plan", default_value_t = TreeChoice::Auto, env = "PEERWREN_TREE", hide_env = true)]
     tree: TreeChoice,
 
+    /// Replays the plan of an earlier run: its report's block, inner block, tree and number of workers
+    #[arg(
+        long,
+        value_name = "FILE.json",
+        help_heading = "Plan",
+        env = "PEERWREN_PLAN",
+        hide_env = true
+    )]
+    pub(crate) plan: Option<PathBuf>,
+
     /// Number of workers [default: one for each core of this machine]
     #[arg(
         long,
@@ -356,16 +366,11 @@ pub(crate) struct RunArgs {
         hide_env = true
     )]
     pub(crate) trace: Option<PathBuf>,
-    #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_PLAN")]
-    plan: Option<PathBuf>,
 }
 
 impl RunArgs {
     /// The options as the library takes them.
     pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
-        if self.plan.is_some() {
-            return Err(Failure::usage("--plan is not in this version".to_owned()));
-        }
         Ok(RunOptions {
             block: self.block,
             ib: self.ib,

@@ -7,7 +7,7 @@ use peerwren::RunError;
 use peerwren::cloud::fit;
 use peerwren::linalg::{self, Outcome, Request};
 use peerwren::matrix::{MatrixSource, Place, ResultPlace, overlap};
-use peerwren::options::{MachineFacts, RunOptions};
+use peerwren::options::{MachineFacts, Replay, RunOptions};
 use peerwren::report::{ProgressBar, Report, check_text_file, summarize};
 
 use crate::args::{Asked, Common, LogLevel, Work};
@@ -98,6 +98,11 @@ pub(crate) fn check(asked: &Asked<'_>, options: RunOptions) -> Result<Request, F
     }
     let shapes: Vec<_> = inputs.iter().map(MatrixSource::shape).collect();
     let problem = asked.operation.problem(&shapes).map_err(Failure::usage)?;
+    let options = match &asked.run.plan {
+        None => options,
+        Some(path) => Replay::apply(path, asked.operation.name(), &problem, options)
+            .map_err(Failure::usage)?,
+    };
     let block = asked.operation.block((problem.m, problem.n));
     let block = options.block.or(block);
     let options = RunOptions { block, ..options }
@@ -109,7 +114,7 @@ pub(crate) fn check(asked: &Asked<'_>, options: RunOptions) -> Result<Request, F
         request = request.wanting(name, place);
     }
     let (report, trace) = (asked.run.report.as_deref(), asked.run.trace.as_deref());
-    check_places(&request, report, trace)?;
+    check_places(&request, [report, trace, asked.run.plan.as_deref()])?;
     request.check = asked.check;
     request.report = asked.run.report.clone();
     request.trace = asked.run.trace.clone();
@@ -119,8 +124,7 @@ pub(crate) fn check(asked: &Asked<'_>, options: RunOptions) -> Result<Request, F
 /// Every result of the run can be written, and no two are one.
 fn check_places(
     request: &Request,
-    report: Option<&Path>,
-    trace: Option<&Path>,
+    [report, trace, plan]: [Option<&Path>; 3],
 ) -> Result<(), Failure> {
     let inputs: Vec<_> = request.inputs.iter().map(MatrixSource::place).collect();
     for (_, result) in &request.results {
@@ -139,7 +143,7 @@ fn check_places(
     let inputs = inputs.map(|place| ("the input".to_owned(), place));
     let results = request.results.iter();
     let results = results.map(|(name, result)| (format!("--{name}"), result.place()));
-    let files = [("--report", report), ("--trace", trace)];
+    let files = [("--report", report), ("--trace", trace), ("--plan", plan)];
     let files = files
         .into_iter()
         .filter_map(|(name, path)| Some((name.to_owned(), Place::Folder(path?.into()))));
