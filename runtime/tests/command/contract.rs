@@ -162,6 +162,25 @@ fn the_authors_tree_through_the_store_moves_what_they_said() {
     assert_eq!(report["bytes"]["store_written"], model.written.bytes);
 }
 
+/// Who asks for R or X alone has the reflectors applied where they were made; none is stored.
+#[test]
+fn the_store_gets_what_was_asked_for_alone() {
+    let folder = Folder::new("asked");
+    let how = "--block 32 --workers 4 --tree grid:2x2 --durability outputs --report p.json --quiet";
+    for (what, chunks) in [
+        // Tiles on and above the diagonal.
+        ("qr random:192x96:1 --r r.zarr", 6_u64),
+        ("lstsq random:192x96:1 random:192x32:2 --x x.zarr", 3),
+    ] {
+        succeed(&folder.0, &format!("{what} {how}"));
+        let report = folder.report("p.json");
+        let written = &report["bytes"]["store_written"];
+        assert_eq!(written, &report["outputs_written"], "{what}");
+        assert_eq!(report["requests"]["store_put"], chunks, "{what}");
+        assert!(written.as_u64() >= Some(chunks * 32 * 32 * 8), "{what}");
+    }
+}
+
 #[test]
 fn a_small_memory_is_kept_to_by_spilling() {
     let folder = Folder::new("memory");
