@@ -52,6 +52,8 @@ pub enum WorkerEvent {
         ended_ns: u64,
         /// Its payload; none where it did not come.
         bytes: Option<u64>,
+        /// To whom the worker that was asked referred this one instead.
+        referred: Option<WorkerId>,
     },
     /// A block was put into the store.
     Stored {

@@ -11,6 +11,7 @@
 //! path      addresses by which nodes may reach each other
 //! punch     finding paths through NATs: a state machine, driven by quic
 //! quic      one UDP socket a node: control channels and block exchange
+//! serving   who is sent a block next, who waits, who is referred to another: a state machine, driven by quic
 //! store     where blocks and other objects rest: memory, a folder, or a bucket of S3
 //! ```
 //!
@@ -69,4 +70,5 @@ pub mod path;
 pub mod punch;
 pub mod quic;
 mod random;
+pub mod serving;
 pub mod store;

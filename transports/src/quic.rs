@@ -8,6 +8,9 @@
 //! block     request(key) ->, <- response(status, length, digest) payload, end -> (the receipt)
 //! ```
 //!
+//! A node that has no turn for a request may refer it to a peer that has the block from it
+//! ([`crate::serving`]); a request after that names whom it was referred to in vain.
+//!
 //! A node may be dialed at a known address, or a path to it found through NATs ([`crate::punch`]): probes
 //! and STUN share the socket with QUIC, which always sets a bit that they never set.
 //!

@@ -2,6 +2,8 @@
 
 #[path = "quic/paths.rs"]
 mod paths;
+#[path = "quic/spread.rs"]
+mod spread;
 mod support;
 
 use std::sync::Arc;

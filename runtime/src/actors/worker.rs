@@ -26,7 +26,7 @@ use super::table::BlockTable;
 use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
 use crate::durable::DurableBlocks;
 use crate::machine::cache::Copy;
-use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
+use crate::machine::worker::{Action, Fetch, FetchFailure, Input, Origin, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::matrix::Moved;
 use crate::options::ControlChoice;
@@ -364,7 +364,7 @@ impl WorkerActor {
     fn perform(&mut self, ctx: &mut Context<Self>) {
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::Fetch(copy, origin, digest) => self.fetch(ctx, copy, origin, digest),
+                Action::Fetch(fetch) => self.fetch(ctx, fetch),
                 Action::Compute(lease, task) => self.compute(lease, task),
                 Action::Store(copy) => self.put(ctx, copy),
                 Action::Drop(copy) => self.table.remove(&copy),
@@ -386,13 +386,13 @@ impl WorkerActor {
         }
     }
 
-    fn fetch(
-        &mut self,
-        ctx: &mut Context<Self>,
-        copy: Copy,
-        origin: Origin,
-        digest: Option<Digest>,
-    ) {
+    fn fetch(&mut self, ctx: &mut Context<Self>, fetch: Fetch) {
+        let Fetch {
+            copy,
+            origin,
+            digest,
+            in_vain,
+        } = fetch;
         let len = self.plan.shape(&copy.key).bytes();
         let table = self.table.clone();
         let key = copy.key;
@@ -402,7 +402,8 @@ impl WorkerActor {
                 let expected = digest.map(|digest| Expected { len, digest });
                 let fetch = async move {
                     let id = NodeId::Worker(peer.0);
-                    let block = node.fetch_by_path(id, key, expected).await;
+                    let in_vain = in_vain.map(|peer| NodeId::Worker(peer.0));
+                    let block = node.fetch_by_path(id, key, expected, in_vain).await;
                     let block = block.map_err(|error| peer_failure(&key, peer, &error))?;
                     let moved = Moved::once(block.len() as u64);
                     table.insert(copy, block);
@@ -520,6 +521,7 @@ fn peer_failure(key: &BlockKey, peer: WorkerId, error: &FetchError) -> FetchFail
     tracing::debug!(%key, %peer, %error, "a peer did not deliver");
     match error {
         FetchError::NoPath => FetchFailure::NoPath,
+        FetchError::Referred(NodeId::Worker(other)) => FetchFailure::Referred(WorkerId(*other)),
         _ => FetchFailure::Elsewhere,
     }
 }

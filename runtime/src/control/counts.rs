@@ -125,6 +125,8 @@ pub struct Tally {
     pub peer_get: u64,
     /// Blocks asked of other workers in vain.
     pub peer_failed: u64,
+    /// Requests to other workers that referred this one to a third.
+    pub peer_referred: u64,
     /// Bytes that blocks and scratch take now.
     pub cache_bytes: u64,
     /// The most that they ever took.
@@ -159,6 +161,7 @@ impl Tally {
             store_put: of(self.store_put, other.store_put),
             peer_get: of(self.peer_get, other.peer_get),
             peer_failed: of(self.peer_failed, other.peer_failed),
+            peer_referred: of(self.peer_referred, other.peer_referred),
             cache_bytes: self.cache_bytes,
             cache_bytes_peak: self.cache_bytes_peak.max(other.cache_bytes_peak),
         }

@@ -121,6 +121,7 @@ pub(super) fn stats(figures: &PhaseFigures, plan: &Plan, phase: usize, cores: u3
             store_put: tally.store_put,
             peer_get: tally.peer_get,
             peer_failed: tally.peer_failed,
+            peer_referred: tally.peer_referred,
         };
         stats.compute_s += tally.compute_ns as f64 * 1e-9;
         stats.fetch_s += tally.fetch_ns as f64 * 1e-9;

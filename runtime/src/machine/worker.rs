@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use peerwren_transports::block::{BlockKey, Digest};
 
-use self::ladder::{Ladder, Line};
+use self::ladder::{Ladder, Line, Rung};
 use super::cache::{Cache, Copy, NextUse};
-use super::{LeaseId, Timestamp};
+use super::{LeaseId, Timestamp, WorkerId};
 pub use crate::control::Origin;
 use crate::control::{
     Assignment, Counts, FromWorker, InputHint, Made, Moves, Purpose, StoreReason, Tally,
@@ -72,15 +72,30 @@ pub enum FetchFailure {
     Elsewhere,
     /// There is no path to the worker that was to be asked.
     NoPath,
+    /// Who was asked serves others, and refers to this worker, which has the block.
+    Referred(WorkerId),
     /// Nobody will have it: the run cannot go on.
     Fatal(String),
+}
+
+/// A copy to be brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// Of which block, and whose.
+    pub copy: Copy,
+    /// From where.
+    pub origin: Origin,
+    /// What it must hash to, if that is known.
+    pub digest: Option<Digest>,
+    /// The worker to which who is asked referred this one, if that did not deliver.
+    pub in_vain: Option<WorkerId>,
 }
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Bring a block, which must hash to the digest if there is one.
-    Fetch(Copy, Origin, Option<Digest>),
+    /// Bring a block.
+    Fetch(Fetch),
     /// Run a task; its inputs are all there.
     Compute(LeaseId, TaskId),
     /// Put a block into the store.
@@ -330,7 +345,7 @@ impl Worker {
                 continue;
             }
             self.cache.insert(copy, bytes, false).spare = true;
-            self.fetch(copy, VecDeque::from([Origin::Source]), None, None);
+            self.fetch(copy, VecDeque::from([Origin::Source.into()]), None, None);
             left.insert(key);
         }
         self.preload_left = Some(left);
@@ -530,17 +545,22 @@ impl Worker {
             let Some(ladder) = ladder.filter(|ladder| ladder.at.is_none()) else {
                 continue;
             };
-            let Some(origin) = ladder.rungs.pop_front() else {
+            let Some(rung) = ladder.rungs.pop_front() else {
                 continue;
             };
-            ladder.at = Some(origin);
+            let Rung { origin, in_vain } = rung;
+            ladder.at = Some(rung);
             ladder.since = self.now;
             self.fetching += 1;
             if origin != Origin::Source {
                 self.line.begins(self.now, copy);
             }
-            self.actions
-                .push_back(Action::Fetch(copy, origin, ladder.digest));
+            self.actions.push_back(Action::Fetch(Fetch {
+                copy,
+                origin,
+                digest: ladder.digest,
+                in_vain,
+            }));
         }
         while self.computing < self.settings.cores as usize + COMPUTE_AHEAD
             && let Some((_, lease)) = self.ready.pop_first()

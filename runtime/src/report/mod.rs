@@ -193,6 +193,9 @@ pub struct RequestCounts {
     pub peer_get: u64,
     /// Requests to peers that brought no good block.
     pub peer_failed: u64,
+    /// Requests to peers that served others, and referred to a worker which they had served.
+    #[serde(default)]
+    pub peer_referred: u64,
 }
 
 /// Payload of one family's blocks that came to workers for one statement of a program, by where it came
@@ -420,5 +423,6 @@ impl std::ops::AddAssign for RequestCounts {
         self.store_put += more.store_put;
         self.peer_get += more.peer_get;
         self.peer_failed += more.peer_failed;
+        self.peer_referred += more.peer_referred;
     }
 }

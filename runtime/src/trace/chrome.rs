@@ -11,6 +11,7 @@ use super::form::{About, Args, Entry, FORM, MadeBlock};
 use super::lanes::Lanes;
 use super::words::{place, why_dropped, why_fetched, why_granted, why_stored};
 use super::{Record, RunEvent, WorkerEvent};
+use crate::control::Origin;
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::plan::{Plan, TaskId, block_name};
 
@@ -281,6 +282,7 @@ impl<'a, W: Write> Writer<'a, W> {
                 began_ns,
                 ended_ns,
                 bytes,
+                referred,
             } => {
                 let (block, span) = (name(&key), (us(began_ns), us(ended_ns)));
                 let args = Args {
@@ -288,7 +290,8 @@ impl<'a, W: Write> Writer<'a, W> {
                     worker: Some(worker.0),
                     from: Some(place(origin)),
                     bytes,
-                    failed: bytes.is_none().then_some(true),
+                    failed: (bytes.is_none() && referred.is_none()).then_some(true),
+                    referred: referred.map(|peer| place(Origin::Peer(peer))),
                     task: task.map(|task| self.task(&task)),
                     why: why_fetched(purpose).map(str::to_owned),
                     ..Args::default()

@@ -55,6 +55,9 @@ pub(super) struct Args {
     /// Why a block did not come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) failed: Option<bool>,
+    /// Who was to be asked instead: `worker N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) referred: Option<String>,
     /// Microseconds from the grant of the task to the kernel's start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) waited_us: Option<f64>,

@@ -401,6 +401,13 @@ impl<'a> Teller<'a> {
             (None, Some(why)) => why.clone(),
             (None, None) => String::new(),
         };
+        if let Some(other) = &args.referred {
+            let text = format!(
+                "by worker {worker} at {from} {wanted}: referred to {other} in {}",
+                took(entry)
+            );
+            return self.say(entry.ts, "asked", text);
+        }
         let Some(bytes) = args.bytes else {
             let text = format!("by worker {worker} at {from} {wanted}: not there, or not in time");
             return self.say(entry.ts, "asked", text);

@@ -110,12 +110,18 @@ fn workers_send_each_other_little() {
 fn the_owner_policy_moves_what_the_model_counts() {
     let folder = Folder::new("owner");
     let program = Program::parse("qr_grid.lp", Program::shipped("qr_grid").unwrap()).unwrap();
-    for (p, q, m, n) in [(2, 2, 512, 512), (3, 2, 600, 400), (4, 1, 700, 100)] {
+    // Of the last ones' blocks many are wanted at once, and come from those that have just received them.
+    for (p, q, m, n, nb) in [
+        (2, 2, 512, 512, 50),
+        (3, 2, 600, 400, 50),
+        (4, 1, 700, 100, 50),
+        (1, 6, 1200, 1800, 200),
+    ] {
         let workers = u32::try_from(p * q).unwrap();
         let sizes = [
             ("m", m),
             ("n", n),
-            ("nb", 50),
+            ("nb", nb),
             ("ib", 10),
             ("P", p),
             ("Q", q),
@@ -129,7 +135,7 @@ fn the_owner_policy_moves_what_the_model_counts() {
         );
         succeed(
             &folder.0,
-            &format!("qr random:{m}x{n}:1 --block 50 --ib 10 {how} --report p.json --quiet"),
+            &format!("qr random:{m}x{n}:1 --block {nb} --ib 10 {how} --report p.json --quiet"),
         );
         let report = folder.report("p.json");
         assert_eq!(report["bytes"]["peer"], model.bytes, "{p}x{q}");

@@ -46,6 +46,7 @@ fn sample() -> Report {
             store_put: 0,
             peer_get: 700,
             peer_failed: 1,
+            peer_referred: 40,
         },
         peak_cache_bytes: 90 << 20,
         workers_lost: 1,
@@ -185,7 +186,13 @@ fn the_contracts_fields_are_there() {
     );
     assert_eq!(
         keys(&value["requests"]),
-        set(&["store_get", "store_put", "peer_get", "peer_failed"])
+        set(&[
+            "store_get",
+            "store_put",
+            "peer_get",
+            "peer_failed",
+            "peer_referred"
+        ])
     );
     let costs = ["estimate", "measured", "gb_seconds", "invocations", "table"];
     assert_eq!(keys(&value["cost_usd"]), set(&costs));

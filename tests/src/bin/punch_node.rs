@@ -329,7 +329,10 @@ impl Worker {
             for number in 0..count {
                 let key =
                     BlockKey::new(0xfeed, 0, Indices::new(&[number as i64]).ok_or("an index")?);
-                match node.fetch_by_path(NodeId::Worker(peer), key, None).await {
+                match node
+                    .fetch_by_path(NodeId::Worker(peer), key, None, None)
+                    .await
+                {
                     Ok(block) if block.as_bytes() == self::block(bytes).as_bytes() => {
                         fetched += block.len() as u64;
                     }

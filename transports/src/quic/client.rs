@@ -21,6 +21,15 @@ use crate::identity::NodeId;
 /// holds up the thread's other work for more than 20 us or so.
 const DIGEST_BYTES: usize = 64 << 10;
 
+/// What a peer is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) key: BlockKey,
+    pub(super) expected: Option<Expected>,
+    /// The worker to which the peer referred this node, if that brought nothing.
+    pub(super) in_vain: Option<u32>,
+}
+
 /// What a fetch's stream is reset with when the block is not wanted any more, or is wrong.
 const NOT_RECEIVED: VarInt = VarInt::from_u32(2);
 
@@ -49,12 +58,11 @@ impl Shared {
         self: &Arc<Self>,
         peer: NodeId,
         route: Route,
-        key: BlockKey,
-        expected: Option<Expected>,
+        asked: Asked,
     ) -> Result<Block, FetchError> {
         let fetch = async {
             let (link, reused) = self.link_by(peer, route).await?;
-            match self.request(&link, key, expected).await {
+            match self.request(&link, asked).await {
                 Err(FetchError::PeerGone(why)) if reused => {
                     // The peer dropped an unused connection just when it was used again.
                     if !link
@@ -68,7 +76,7 @@ impl Shared {
                     }
                     self.links().remove(link.link());
                     let (link, _) = self.link_by(peer, route).await?;
-                    self.request(&link, key, expected).await
+                    self.request(&link, asked).await
                 }
                 done => done,
             }
@@ -164,16 +172,16 @@ impl Shared {
     }
 
     /// Asks for a block on a stream of its own and receives it.
-    async fn request(
-        &self,
-        link: &LinkUse,
-        key: BlockKey,
-        expected: Option<Expected>,
-    ) -> Result<Block, FetchError> {
+    async fn request(&self, link: &LinkUse, asked: Asked) -> Result<Block, FetchError> {
+        let Asked {
+            key,
+            expected,
+            in_vain,
+        } = asked;
         let lost = |error: ConnectionError| FetchError::PeerGone(error.to_string());
         let (send, mut recv) = link.link().conn.open_bi().await.map_err(lost)?;
         let mut asking = Asking(Some(send));
-        let (kind, payload) = Opening::Block(key).encode();
+        let (kind, payload) = Opening::Block(key, in_vain).encode();
         asking.write(kind, &payload).await?;
         let mut reader = FrameReader::new(RESPONSE_LEN);
         let response = reader.read(&mut recv).await.map_err(unframed)?;
@@ -181,6 +189,11 @@ impl Shared {
         match Response::decode(kind, &payload).map_err(FetchError::Protocol)? {
             Response::NotFound => Err(FetchError::NotFound),
             Response::Busy => Err(FetchError::Busy),
+            // Else two that know no better would send this node to and fro.
+            Response::Refer(peer) if in_vain.is_some() || self.node == NodeId::Worker(peer) => Err(
+                FetchError::Protocol(FrameError::Malformed("referred where it must not be")),
+            ),
+            Response::Refer(peer) => Err(FetchError::Referred(NodeId::Worker(peer))),
             Response::Found { len, digest } => {
                 let announced = self.check(len, digest, expected)?;
                 let block = self.receive(&mut recv, announced).await?;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 
 use crate::frame::{FrameError, FrameIoError};
-use crate::identity::IdentityError;
+use crate::identity::{IdentityError, NodeId};
 
 /// Why a node could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,10 @@ pub enum FetchError {
     /// The peer serves as many as it may: ask another or later.
     #[error("the peer is busy")]
     Busy,
+    /// The peer refers this node to another, which it has sent the block: ask that one, and if it does not
+    /// deliver, the peer again.
+    #[error("the peer refers to {0}")]
+    Referred(NodeId),
     /// What came is not the block: its peer is not to be trusted with this block again.
     #[error("the peer sent a wrong block: {0}")]
     Corrupt(&'static str),

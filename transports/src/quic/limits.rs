@@ -22,6 +22,10 @@ pub struct Limits {
     pub outgoing_max: usize,
     /// Requests that wait for their turn to be sent; one more is told that this node is busy.
     pub outgoing_queue_max: usize,
+    /// The shortest block, in bytes, whose askers are referred to peers that were sent it
+    /// ([`crate::serving`]): a quarter of a MiB takes 3.5 ms at 75 MB/s, as long as three round trips of
+    /// 1 ms, what being referred and a first dial cost.
+    pub refer_bytes_min: usize,
     /// The longest block that is fetched without an expected length, in bytes.
     pub block_bytes_max: usize,
     /// The longest control message, in bytes.
@@ -71,6 +75,7 @@ impl Default for Limits {
         Self {
             outgoing_max: 2,
             outgoing_queue_max: 64,
+            refer_bytes_min: 256 << 10,
             block_bytes_max: 512 << 20,
             control_bytes_max: 16 << 20,
             control_pending_max: 1024,

@@ -10,6 +10,7 @@ use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
 
+use super::client::Asked;
 use super::control::{ControlChannel, Incoming};
 use super::error::{BindError, CloseCode, DialError, FetchError};
 use super::limits::Limits;
@@ -21,6 +22,7 @@ use crate::block::{Block, BlockKey, Digest};
 use crate::identity::{self, IdentityError, NodeId, NodeIdentity};
 use crate::path::{Candidates, Mapping};
 use crate::punch::{Input, Secret, Ways};
+use crate::serving;
 
 /// Where a node finds the blocks that it serves. Called on the node's own thread: must not wait.
 pub trait BlockSource: Send + Sync {
@@ -54,6 +56,10 @@ pub struct NodeStats {
     pub not_found: u64,
     /// Requests beyond the queue.
     pub busy: u64,
+    /// Requests that were referred to a peer which has the block from here.
+    pub referred: u64,
+    /// Requests that wait for their turn now.
+    pub waiting: u64,
     /// Blocks whose sending was given up: the peer stalled, cancelled, or found them wrong.
     pub unserved: u64,
     /// Requests for blocks of another run.
@@ -71,6 +77,7 @@ pub(super) struct Counters {
     pub(super) served_bytes: AtomicU64,
     pub(super) not_found: AtomicU64,
     pub(super) busy: AtomicU64,
+    pub(super) referred: AtomicU64,
     pub(super) unserved: AtomicU64,
     pub(super) foreign: AtomicU64,
     pub(super) malformed: AtomicU64,
@@ -155,7 +162,7 @@ impl Node {
             endpoint,
             client,
             blocks,
-            serving: Serving::new(limits.outgoing_max, limits.outgoing_queue_max),
+            serving: Serving::new(&limits),
             incoming,
             counters: Counters::default(),
             handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
@@ -190,6 +197,8 @@ impl Node {
             served_bytes: read(&counters.served_bytes),
             not_found: read(&counters.not_found),
             busy: read(&counters.busy),
+            referred: read(&counters.referred),
+            waiting: self.shared().serving.waiting() as u64,
             unserved: read(&counters.unserved),
             foreign: read(&counters.foreign),
             malformed: read(&counters.malformed),
@@ -220,6 +229,11 @@ impl Node {
     /// returned matches `expected`; without it, what the peer announced.
     ///
     /// A fetch that is dropped midway is cancelled at the peer.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Referred`] where the peer serves others and knows of another node that has the block;
+    /// every other one where the block cannot be had there.
     pub async fn fetch(
         &self,
         peer: NodeId,
@@ -228,13 +242,21 @@ impl Node {
         expected: Option<Expected>,
     ) -> Result<Block, FetchError> {
         let route = Route::Address(addr);
-        self.shared().fetch(peer, route, key, expected).await
+        let asked = Asked {
+            key,
+            expected,
+            in_vain: None,
+        };
+        self.shared().fetch(peer, route, asked).await
     }
 
     /// Fetches a block from `peer` as [`fetch`](Self::fetch) does, by whatever path there is: a
     /// connection that either side made, else one that is found now. Where both nodes are on loopback
     /// the peer is dialed at once; otherwise the coordinator is asked to introduce the two
     /// ([`PathEvent::Ask`]), which takes some round trips, or some seconds to fail.
+    ///
+    /// `in_vain` is the worker to which the peer referred this node when it was asked before, if that did
+    /// not deliver: then the peer serves this node itself, and refers nobody there any more.
     ///
     /// # Errors
     ///
@@ -245,8 +267,18 @@ impl Node {
         peer: NodeId,
         key: BlockKey,
         expected: Option<Expected>,
+        in_vain: Option<NodeId>,
     ) -> Result<Block, FetchError> {
-        self.shared().fetch(peer, Route::Path, key, expected).await
+        let in_vain = in_vain.and_then(|node| match node {
+            NodeId::Worker(number) => Some(number),
+            NodeId::Coordinator | NodeId::Guest => None,
+        });
+        let asked = Asked {
+            key,
+            expected,
+            in_vain,
+        };
+        self.shared().fetch(peer, Route::Path, asked).await
     }
 
     /// Learns where `peer` may be, before it is wanted.
@@ -301,6 +333,7 @@ impl Node {
     /// Closes the connections with `peer`, which has left; what is being carried on them fails.
     pub fn forget(&self, peer: NodeId) {
         self.shared().path_input(Input::Gone(peer));
+        self.shared().serving.input(serving::Input::PeerLeft(peer));
         let links = self.shared().links().remove_peer(peer);
         links.iter().for_each(|link| link.close(CloseCode::Done));
     }

@@ -1,20 +1,25 @@
-//! The side that is asked: takes streams, grants control channels, serves blocks. Never fetches.
+//! The side that is asked: takes streams, grants control channels, serves blocks in the order that
+//! [`crate::serving`] decides. Never fetches.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use quinn::{RecvStream, SendStream, VarInt};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::control::ControlChannel;
+use super::limits::Limits;
 use super::links::{Link, LinkUse};
 use super::node::{Shared, count};
 use super::wire::{OPENING_LEN_MAX, Opening, Response, kind};
 use crate::block::{Block, BlockKey};
 use crate::frame::{self, FrameIoError, FrameReader};
+use crate::identity::NodeId;
+use crate::serving::{self, Action, Input, Request, RequestId, Server};
 
 /// A block is handed to the connection in such pieces; the peer must take one every
 /// `stall_timeout`: 256 KiB in 5 s = 52 KB/s at least.
@@ -23,50 +28,107 @@ const PIECE_BYTES: usize = 256 << 10;
 /// What a stream is reset with when its block is not sent to the end.
 const GIVEN_UP: VarInt = VarInt::from_u32(1);
 
-/// Who may send a block now: a bounded number, and a bounded queue before them, first come first
-/// served.
-pub(super) struct Serving {
-    permits: Semaphore,
-    waiting: AtomicUsize,
-    queue_max: usize,
+/// Drives a [`Server`]: hears what becomes of requests, and tells those that wait its answers.
+pub(super) struct Serving(Mutex<State>);
+
+struct State {
+    machine: Server,
+    /// Requests so far.
+    asked: u64,
+    /// Whoever has no answer yet.
+    open: BTreeMap<RequestId, oneshot::Sender<Action>>,
 }
 
 impl Serving {
-    pub(super) fn new(outgoing_max: usize, queue_max: usize) -> Self {
-        Self {
-            permits: Semaphore::new(outgoing_max),
-            waiting: AtomicUsize::new(0),
-            queue_max,
-        }
+    pub(super) fn new(limits: &Limits) -> Self {
+        let machine = Server::new(serving::Limits {
+            outgoing_max: limits.outgoing_max,
+            queue_max: limits.outgoing_queue_max,
+            refer_bytes_min: limits.refer_bytes_min as u64,
+        });
+        Self(Mutex::new(State {
+            machine,
+            asked: 0,
+            open: BTreeMap::new(),
+        }))
     }
 
-    /// Waits for a turn; `None` where too many wait already.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        if let Ok(permit) = self.permits.try_acquire() {
-            return Some(permit);
-        }
-        let _place = Place::take(&self.waiting, self.queue_max)?;
-        self.permits.acquire().await.ok()
+    pub(super) fn input(&self, input: Input) {
+        self.state().input(input);
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.state().machine.waiting()
+    }
+
+    /// Asks for a turn to send a block: what is to end the turn, and the answer when there is one.
+    fn ask(&self, asks: Asks, bytes: u64) -> (Turn<'_>, oneshot::Receiver<Action>) {
+        let mut state = self.state();
+        state.asked += 1;
+        let id = RequestId(state.asked);
+        let (answer, answered) = oneshot::channel();
+        state.open.insert(id, answer);
+        state.input(Input::Asked(Request {
+            id,
+            peer: asks.peer,
+            key: asks.key,
+            bytes,
+            in_vain: asks.in_vain.map(NodeId::Worker),
+        }));
+        let turn = Turn {
+            serving: self,
+            id,
+            is_served: false,
+        };
+        (turn, answered)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in the queue, given back also when the request is cancelled.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, queue_max: usize) -> Option<Self> {
-        let more = |waiting| (waiting < queue_max).then_some(waiting + 1);
-        waiting
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .ok()?;
-        Some(Self(waiting))
+impl State {
+    fn input(&mut self, input: Input) {
+        self.machine.handle_input(input);
+        while let Some(action) = self.machine.poll_action() {
+            let (Action::Send(id) | Action::Refer(id, _) | Action::Busy(id)) = action;
+            if let Some(open) = self.open.remove(&id) {
+                // Who has given up does not hear it, and says so by dropping its turn.
+                let _ = open.send(action);
+            }
+        }
+        if cfg!(debug_assertions) {
+            self.machine.check_invariants();
+        }
     }
 }
 
-impl Drop for Place<'_> {
+/// A request that waits or is served; the machine is told of its end also when it is cancelled.
+struct Turn<'a> {
+    serving: &'a Serving,
+    id: RequestId,
+    is_served: bool,
+}
+
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        let mut state = self.serving.state();
+        state.open.remove(&self.id);
+        state.input(if self.is_served {
+            Input::Served(self.id)
+        } else {
+            Input::GaveUp(self.id)
+        });
     }
+}
+
+/// Who asks for which block, and to whom it was referred in vain.
+#[derive(Clone, Copy)]
+struct Asks {
+    peer: NodeId,
+    key: BlockKey,
+    in_vain: Option<u32>,
 }
 
 /// Serves what the peer opens on a link, for as long as the link lives. How many streams it may
@@ -109,7 +171,11 @@ async fn serve_stream(
     };
     match opening {
         Ok(Opening::Control) => grant_control(&shared, link, send, recv).await,
-        Ok(Opening::Block(key)) => serve_block(&shared, &link, send, recv, key).await,
+        Ok(Opening::Block(key, in_vain)) => {
+            let peer = link.link().peer;
+            let asks = Asks { peer, key, in_vain };
+            serve_block(&shared, send, recv, asks).await;
+        }
         Err(error) => {
             count(&shared.counters.malformed);
             tracing::debug!(peer = %link.link().peer, %error, "a stream opened wrongly");
@@ -141,58 +207,63 @@ async fn grant_control(shared: &Shared, link: LinkUse, mut send: SendStream, rec
     }
 }
 
-async fn serve_block(
-    shared: &Shared,
-    link: &LinkUse,
-    mut send: SendStream,
-    mut recv: RecvStream,
-    key: BlockKey,
-) {
+async fn serve_block(shared: &Shared, mut send: SendStream, mut recv: RecvStream, asks: Asks) {
     let counters = &shared.counters;
-    let refusal = if key.run != shared.run {
+    if asks.key.run != shared.run {
         count(&counters.foreign);
-        Response::NotFound
-    } else if shared.blocks.get(&key).is_none() {
-        count(&counters.not_found);
-        Response::NotFound
-    } else {
-        // Whoever gives up waiting is not served: dropping the request frees its place.
-        let turn = tokio::select! {
-            biased;
-            _ = send.stopped() => return count(&counters.unserved),
-            turn = shared.serving.turn() => turn,
-        };
-        match (turn, shared.blocks.get(&key)) {
-            (Some(_turn), Some(block)) => {
-                let sent = timeout(
-                    shared.limits.fetch_timeout,
-                    send_block(shared, &mut send, &mut recv, &block),
-                );
-                if sent.await == Ok(Some(())) {
-                    count(&counters.served);
-                    counters
-                        .served_bytes
-                        .fetch_add(block.len() as u64, Ordering::Relaxed);
-                    shared.blocks.served(link.link().peer, block.len() as u64);
-                } else {
-                    count(&counters.unserved);
-                    let _ = send.reset(GIVEN_UP);
-                }
-                return;
-            }
-            (None, _) => {
-                count(&counters.busy);
-                Response::Busy
-            }
-            (Some(_), None) => {
-                count(&counters.not_found);
-                Response::NotFound
-            }
-        }
+        return answer(shared, send, Response::NotFound).await;
+    }
+    let Some(bytes) = shared.blocks.get(&asks.key).map(|block| block.len() as u64) else {
+        return not_found(shared, send, asks.key).await;
     };
-    let refusal = refusal.encode();
-    let answer = frame::write(&mut send, kind::BLOCK_RESPONSE, &refusal);
-    let _ = timeout(shared.limits.stall_timeout, answer).await;
+    let (mut turn, answered) = shared.serving.ask(asks, bytes);
+    // Whoever gives up waiting is not served: dropping the turn frees its place.
+    let action = tokio::select! {
+        biased;
+        _ = send.stopped() => return count(&counters.unserved),
+        action = answered => action,
+    };
+    match action {
+        Ok(Action::Send(_)) => {}
+        Ok(Action::Refer(_, NodeId::Worker(peer))) => {
+            count(&counters.referred);
+            return answer(shared, send, Response::Refer(peer)).await;
+        }
+        _ => {
+            count(&counters.busy);
+            return answer(shared, send, Response::Busy).await;
+        }
+    }
+    let Some(block) = shared.blocks.get(&asks.key) else {
+        drop(turn);
+        return not_found(shared, send, asks.key).await;
+    };
+    let sent = timeout(
+        shared.limits.fetch_timeout,
+        send_block(shared, &mut send, &mut recv, &block),
+    );
+    if sent.await == Ok(Some(())) {
+        count(&counters.served);
+        counters.served_bytes.fetch_add(bytes, Ordering::Relaxed);
+        shared.blocks.served(asks.peer, bytes);
+        turn.is_served = true;
+    } else {
+        count(&counters.unserved);
+        let _ = send.reset(GIVEN_UP);
+    }
+}
+
+/// Says that a block is not here, or not any more.
+async fn not_found(shared: &Shared, send: SendStream, key: BlockKey) {
+    count(&shared.counters.not_found);
+    shared.serving.input(Input::BlockLeft(key));
+    answer(shared, send, Response::NotFound).await;
+}
+
+async fn answer(shared: &Shared, mut send: SendStream, response: Response) {
+    let payload = response.encode();
+    let written = frame::write(&mut send, kind::BLOCK_RESPONSE, &payload);
+    let _ = timeout(shared.limits.stall_timeout, written).await;
 }
 
 /// Sends a block and waits for the receipt: the peer ends its side of the stream only when it has

@@ -3,8 +3,9 @@
 use crate::block::{BlockKey, Digest, Indices, RANK_MAX};
 use crate::frame::FrameError;
 
-/// The longest first frame of a stream: a request of 8 + 2 + 1 + 8 x 4 = 43 bytes.
-pub(super) const OPENING_LEN_MAX: usize = 11 + 4 * RANK_MAX;
+/// The longest first frame of a stream: a request that was made in vain elsewhere, of
+/// 4 + 8 + 2 + 1 + 8 x 4 = 47 bytes.
+pub(super) const OPENING_LEN_MAX: usize = 15 + 4 * RANK_MAX;
 
 /// The length of a block's response, before its payload.
 pub(super) const RESPONSE_LEN: usize = 1 + 8 + 32;
@@ -23,21 +24,25 @@ pub(super) mod kind {
     pub(crate) const BLOCK_RESPONSE: u8 = 5;
     /// Refuses whatever was asked for (and, like every frame, tells this side's version).
     pub(crate) const REFUSED: u8 = 6;
+    /// Asks for a block again, after the worker of the number before its key was asked in vain.
+    pub(crate) const BLOCK_REQUEST_AGAIN: u8 = 7;
 }
 
 /// What a stream is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
     Control,
-    Block(BlockKey),
+    /// For a block; with the number of the worker to which the other side referred, if that brought nothing.
+    Block(BlockKey, Option<u32>),
 }
 
 impl Opening {
     pub(super) fn encode(&self) -> (u8, Vec<u8>) {
         match self {
             Self::Control => (kind::CONTROL_OPEN, Vec::new()),
-            Self::Block(key) => {
+            Self::Block(key, in_vain) => {
                 let mut payload = Vec::with_capacity(OPENING_LEN_MAX);
+                payload.extend(in_vain.iter().flat_map(|worker| worker.to_le_bytes()));
                 payload.extend(key.run.to_le_bytes());
                 payload.extend(key.matrix.to_le_bytes());
                 payload.push(key.indices.len() as u8);
@@ -47,7 +52,11 @@ impl Opening {
                         .iter()
                         .flat_map(|index| index.to_le_bytes()),
                 );
-                (kind::BLOCK_REQUEST, payload)
+                let kind = match in_vain {
+                    None => kind::BLOCK_REQUEST,
+                    Some(_) => kind::BLOCK_REQUEST_AGAIN,
+                };
+                (kind, payload)
             }
         }
     }
@@ -55,16 +64,23 @@ impl Opening {
     pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Self, FrameError> {
         match kind {
             kind::CONTROL_OPEN if payload.is_empty() => Ok(Self::Control),
-            kind::BLOCK_REQUEST => match decode_key(payload) {
-                Some(key) => Ok(Self::Block(key)),
-                None => Err(FrameError::Malformed("not a block's key")),
+            kind::BLOCK_REQUEST => decode_key(payload).map(|key| Self::Block(key, None)),
+            kind::BLOCK_REQUEST_AGAIN => match payload.split_first_chunk() {
+                Some((&worker, key)) => {
+                    decode_key(key).map(|key| Self::Block(key, Some(u32::from_le_bytes(worker))))
+                }
+                None => Err(FrameError::Malformed("not a worker's number")),
             },
             _ => Err(FrameError::Malformed("not the start of a stream")),
         }
     }
 }
 
-fn decode_key(payload: &[u8]) -> Option<BlockKey> {
+fn decode_key(payload: &[u8]) -> Result<BlockKey, FrameError> {
+    parse_key(payload).ok_or(FrameError::Malformed("not a block's key"))
+}
+
+fn parse_key(payload: &[u8]) -> Option<BlockKey> {
     let (&run, payload) = payload.split_first_chunk()?;
     let (&matrix, payload) = payload.split_first_chunk()?;
     let (&rank, payload) = payload.split_first()?;
@@ -89,9 +105,14 @@ fn decode_key(payload: &[u8]) -> Option<BlockKey> {
 /// The answer to a block's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Response {
-    Found { len: u64, digest: Digest },
+    Found {
+        len: u64,
+        digest: Digest,
+    },
     NotFound,
     Busy,
+    /// The worker of this number has it.
+    Refer(u32),
 }
 
 impl Response {
@@ -104,6 +125,10 @@ impl Response {
             }
             Self::NotFound => payload[0] = 1,
             Self::Busy => payload[0] = 2,
+            Self::Refer(worker) => {
+                payload[0] = 3;
+                payload[1..5].copy_from_slice(&worker.to_le_bytes());
+            }
         }
         payload
     }
@@ -128,6 +153,7 @@ impl Response {
             }
             1 => Ok(Self::NotFound),
             2 => Ok(Self::Busy),
+            3 => Ok(Self::Refer(u32::from_le_bytes([l0, l1, l2, l3]))),
             _ => Err(wrong),
         }
     }
@@ -140,8 +166,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_survive(run: u64, matrix: u16, at in prop::collection::vec(any::<i32>(), 0..=RANK_MAX)) {
-            let opening = Opening::Block(BlockKey::new(run, matrix, Indices::from_i32(&at).unwrap()));
+        fn keys_survive(
+            run: u64,
+            matrix: u16,
+            at in prop::collection::vec(any::<i32>(), 0..=RANK_MAX),
+            in_vain: Option<u32>,
+        ) {
+            let key = BlockKey::new(run, matrix, Indices::from_i32(&at).unwrap());
+            let opening = Opening::Block(key, in_vain);
             let (kind, payload) = opening.encode();
             prop_assert!(payload.len() <= OPENING_LEN_MAX);
             prop_assert_eq!(Opening::decode(kind, &payload).unwrap(), opening);
@@ -151,12 +183,15 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_an_error_or_means_what_it_says(kind in 0u8..8, payload in prop::collection::vec(0u8..12, 0..48)) {
+        fn garbage_is_an_error_or_means_what_it_says(kind in 0u8..9, payload in prop::collection::vec(0u8..12, 0..48)) {
             if let Ok(opening) = Opening::decode(kind, &payload) {
                 prop_assert_eq!(opening.encode(), (kind, payload.clone()));
             }
             if let Ok(response @ Response::Found { .. }) = Response::decode(kind, &payload) {
                 prop_assert_eq!(&response.encode()[..], &payload[..]);
+            }
+            if let Ok(response @ Response::Refer(_)) = Response::decode(kind, &payload) {
+                prop_assert_eq!(&response.encode()[..5], &payload[..5]);
             }
         }
     }
@@ -167,7 +202,8 @@ mod tests {
             len: 1 << 40,
             digest: Digest::of(b"x"),
         };
-        for response in [found, Response::NotFound, Response::Busy] {
+        let refer = Response::Refer(0x0403_0201);
+        for response in [found, Response::NotFound, Response::Busy, refer] {
             let payload = response.encode();
             assert_eq!(
                 Response::decode(kind::BLOCK_RESPONSE, &payload).unwrap(),
@@ -176,6 +212,6 @@ mod tests {
             assert!(Response::decode(kind::BLOCK_RESPONSE, &payload[1..]).is_err());
             assert!(Response::decode(kind::REFUSED, &payload).is_err());
         }
-        assert!(Response::decode(kind::BLOCK_RESPONSE, &[3; RESPONSE_LEN]).is_err());
+        assert!(Response::decode(kind::BLOCK_RESPONSE, &[4; RESPONSE_LEN]).is_err());
     }
 }

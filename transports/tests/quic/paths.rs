@@ -38,14 +38,14 @@ fn nodes_on_loopback_dial_each_other_without_a_word_to_the_coordinator() {
         );
         client.meet(W1, server.candidates());
         let (one, two) = tokio::join!(
-            client.fetch_by_path(W1, key(1), None),
-            client.fetch_by_path(W1, key(1), None),
+            client.fetch_by_path(W1, key(1), None, None),
+            client.fetch_by_path(W1, key(1), None, None),
         );
         assert_eq!((one.unwrap().len(), two.unwrap().len()), (4000, 4000));
         let opened = events.recv().await.unwrap();
         assert!(matches!(opened, PathEvent::Opened(peer, _) if peer == W1));
         // The server has the connection too, and asks nobody for it.
-        let missing = server.fetch_by_path(W2, key(7), None).await;
+        let missing = server.fetch_by_path(W2, key(7), None, None).await;
         assert_eq!(missing.unwrap_err(), FetchError::NotFound);
         assert_eq!((client.ways().local, server.ways().local), (1, 1));
         client.forget(W1);
@@ -64,7 +64,7 @@ fn introduced_nodes_find_each_other_and_strangers_do_not() {
         }
         let mut events = two.path_events().unwrap();
         let secret = Secret::random();
-        let fetching = two.fetch_by_path(W1, key(7), None);
+        let fetching = two.fetch_by_path(W1, key(7), None, None);
         let introducing = async {
             assert_eq!(events.recv().await, Some(PathEvent::Ask(W1)));
             // Whoever does not know the secret is not heard.
@@ -98,10 +98,10 @@ fn a_pair_without_a_path_is_told_so_and_remembered() {
             Candidates::told([SocketAddr::new(ip, port)], []),
             Secret::random(),
         );
-        let failed = one.fetch_by_path(W2, key(7), None).await;
+        let failed = one.fetch_by_path(W2, key(7), None, None).await;
         assert_eq!(failed.unwrap_err(), FetchError::NoPath);
         assert_eq!(one.ways().store, 1);
-        let again = one.fetch_by_path(W2, key(7), None).await;
+        let again = one.fetch_by_path(W2, key(7), None, None).await;
         assert_eq!(again.unwrap_err(), FetchError::NoPath, "at once");
     });
 }

@@ -177,7 +177,7 @@ pub(crate) fn found(len: u64, digest: Digest, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Reads the status of an answer: 0 found, 1 not found, 2 busy.
+/// Reads the status of an answer: 0 found, 1 not found, 2 busy, 3 referred.
 pub(crate) async fn status(recv: &mut quinn::RecvStream) -> u8 {
     let mut bytes = [0; frame::HEADER_LEN + 41];
     recv.read_exact(&mut bytes).await.unwrap();

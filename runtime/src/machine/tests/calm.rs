@@ -4,6 +4,7 @@ use super::plans;
 use super::setup::{Costs, Faults, Setup};
 use super::truth::Truth;
 use super::world::{Outcome, World};
+use crate::control::Tally;
 use crate::cost::owner_traffic;
 use crate::lambdapack::Program;
 use crate::options::{Durability, Exchange, Policy};
@@ -137,7 +138,9 @@ fn what_was_preloaded_is_not_read_again() {
     }
 }
 
-fn bytes_by_peers(spec: PlanSpec, workers: u32, policy: Policy) -> (u64, u64) {
+/// What workers counted, and the bytes of the counting model; so many of a thousand requests to a holder are
+/// referred elsewhere, rightly or not.
+fn moved_by_peers(spec: PlanSpec, workers: u32, policy: Policy, refers: u64) -> (Tally, u64) {
     let phase = &spec.phases[0];
     let program = Program::parse(&phase.file, &phase.source).expect("a sound program");
     let bound = program
@@ -152,15 +155,19 @@ fn bytes_by_peers(spec: PlanSpec, workers: u32, policy: Policy) -> (u64, u64) {
         Setup {
             policy,
             costs: Costs::Modelled,
+            faults: Faults {
+                refers,
+                ..Faults::default()
+            },
             ..calm(workers)
         },
     )
     .run();
-    (outcome.tally.peer, model)
+    (outcome.tally, model)
 }
 
-/// The strict owner with all the memory in the world moves what the counting model counts; who may
-/// also help others moves a little more.
+/// The strict owner with all the memory in the world moves what the counting model counts, whoever serves
+/// it; who may also help others moves a little more.
 #[test]
 fn bytes_between_workers_are_the_models() {
     for (tiles, side, percent) in [(8, 2, 0), (8, 4, 0), (16, 2, 0), (16, 4, 0)] {
@@ -171,10 +178,18 @@ fn bytes_between_workers_are_the_models() {
             side * side,
             false,
         );
-        let (came, model) = bytes_by_peers(spec.clone(), side * side, Policy::Owner);
-        assert_eq!(came, model, "owner, {tiles} tiles, {side} x {side}");
-        let (came, _) = bytes_by_peers(spec, side * side, Policy::Locality);
-        let more = 100 * came / model - 100;
+        let moved = |policy, refers| moved_by_peers(spec.clone(), side * side, policy, refers);
+        let (_, model) = moved(Policy::Owner, 0);
+        for refers in [0, 500] {
+            let (came, _) = moved(Policy::Owner, refers);
+            assert_eq!(
+                came.peer, model,
+                "owner, {tiles} tiles, {side} x {side}, {refers} referred"
+            );
+            assert_eq!(came.peer_referred > 0, refers > 0, "{came:?}");
+        }
+        let (came, _) = moved(Policy::Locality, 0);
+        let more = 100 * came.peer / model - 100;
         assert!(
             more <= percent,
             "locality, {tiles} tiles, {side} x {side}: {more}% more than {model}"

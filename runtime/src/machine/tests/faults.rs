@@ -89,6 +89,7 @@ fn setup(seed: u64, truth: &Truth) -> Setup {
             notice_us: 0,
             volunteers: seed % 4 == 3,
             no_path: dice.one_of(&[0, 0, 0, 300, 1000]),
+            refers: 0,
         },
     };
     if dice.chance(300) {
@@ -98,6 +99,7 @@ fn setup(seed: u64, truth: &Truth) -> Setup {
         // It would hold others up for several of their lives.
         setup.faults.kills.retain(|kill| kill.how != Loss::Stalled);
     }
+    setup.faults.refers = dice.one_of(&[0, 100, 500, 1000]);
     setup
 }
 

@@ -7,7 +7,7 @@ use peerwren_transports::block::{BlockKey, Indices};
 
 use super::plans;
 use super::setup::{Costs, Faults, Setup};
-use super::tables::{NOW, actions, digest, done, joined, one_core, scheduler};
+use super::tables::{NOW, actions, digest, done, fetch, joined, one_core, scheduler};
 use super::truth::Truth;
 use super::world::{Outcome, World};
 use crate::control::{Assignment, Counts, FromWorker, InputHint, StoreReason, Tally, ToWorker};
@@ -282,7 +282,7 @@ fn a_leaver_gives_back_what_it_has_not_begun() {
         key: block,
         private: None,
     };
-    let fetch = Action::Fetch(copy, Origin::Peer(WorkerId(4)), Some(digest(1)));
+    let fetch = fetch(copy, Origin::Peer(WorkerId(4)), Some(digest(1)), None);
     assert_eq!(all(&mut worker), [fetch]);
     worker.handle_input(NOW, worker::Input::Leave(Duration::from_secs(3)));
     let back = |lease| Action::Send(given_back(lease));

@@ -76,6 +76,8 @@ pub(super) struct Faults {
     pub(super) volunteers: bool,
     /// Pairs of workers between which no packets get through, of a thousand.
     pub(super) no_path: u64,
+    /// A worker that has a block refers who asks for it to another, rightly or not.
+    pub(super) refers: u64,
 }
 
 /// All that a world is made of, but its plan.

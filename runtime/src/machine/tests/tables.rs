@@ -13,7 +13,7 @@ use crate::machine::cache::{Cache, Copy};
 use crate::machine::fleet::{FRUITLESS_LOSSES_A_SLOT_MAX, Fleet, REFUSALS_A_SLOT_MAX};
 use crate::machine::policy::{self, BYTE_PRICE, Candidate};
 use crate::machine::scheduler::{self, Scheduler, Settings};
-use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
+use crate::machine::worker::{Action, Fetch, FetchFailure, Input, Origin, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::matrix::Moved;
 use crate::options::{Durability, Exchange, Policy};
@@ -112,6 +112,20 @@ pub(super) fn one_core(exchange: Exchange, memory_bytes: u64) -> WorkerSettings 
     }
 }
 
+pub(super) fn fetch(
+    copy: Copy,
+    origin: Origin,
+    digest: Option<Digest>,
+    in_vain: Option<WorkerId>,
+) -> Action {
+    Action::Fetch(Fetch {
+        copy,
+        origin,
+        digest,
+        in_vain,
+    })
+}
+
 /// A worker with one task that reads one made block (and the identity is not asked for).
 fn one_reader(exchange: Exchange, holders: &[u32], durable: bool) -> (Worker, BlockKey) {
     let plan = plans::weave(2, 1);
@@ -158,7 +172,7 @@ fn a_block_is_looked_for_on_each_rung_and_then_missed() {
             private,
         };
         for rung in &rungs {
-            let fetch = Action::Fetch(copy, *rung, Some(digest(1)));
+            let fetch = fetch(copy, *rung, Some(digest(1)), None);
             assert_eq!(
                 worker.poll_action(),
                 Some(fetch),
@@ -183,6 +197,99 @@ fn a_block_is_looked_for_on_each_rung_and_then_missed() {
         assert_eq!(worker.poll_action(), Some(Action::Send(said)));
         assert_eq!(worker.cache().used().0, 0, "nothing stays reserved");
         worker.check_invariants();
+    }
+}
+
+/// Answers of those that are asked, and who is asked then: a worker, and the one to which it referred before.
+#[test]
+fn whoever_refers_is_asked_again_after_the_one_it_named() {
+    let elsewhere = Err(FetchFailure::Elsewhere);
+    let refers = |id| Err(FetchFailure::Referred(WorkerId(id)));
+    type Asked = Vec<(u32, Option<u32>)>;
+    type Table = Vec<(&'static str, Vec<Result<Moved, FetchFailure>>, Asked)>;
+    let table: Table = vec![
+        (
+            "the one named has it",
+            vec![refers(7), Ok(Moved::once(8))],
+            vec![(4, None), (7, None)],
+        ),
+        (
+            "nobody has it",
+            vec![
+                refers(7),
+                elsewhere.clone(),
+                elsewhere.clone(),
+                elsewhere.clone(),
+            ],
+            vec![(4, None), (7, None), (4, Some(7)), (2, None)],
+        ),
+        (
+            "a path is missing",
+            vec![refers(7), Err(FetchFailure::NoPath), Ok(Moved::once(8))],
+            vec![(4, None), (7, None), (4, Some(7))],
+        ),
+        (
+            "the one named refers on, and to a later rung",
+            vec![
+                refers(7),
+                refers(2),
+                elsewhere.clone(),
+                elsewhere.clone(),
+                elsewhere.clone(),
+            ],
+            vec![(4, None), (7, None), (2, None), (7, Some(2)), (4, Some(7))],
+        ),
+        (
+            "two refer to each other",
+            vec![
+                refers(7),
+                refers(4),
+                elsewhere.clone(),
+                elsewhere.clone(),
+                refers(4),
+            ],
+            vec![
+                (4, None),
+                (7, None),
+                (7, Some(4)),
+                (4, Some(7)),
+                (2, None),
+                (2, Some(4)),
+            ],
+        ),
+        (
+            "it refers to itself, and again when it must not",
+            vec![refers(4), refers(9), elsewhere],
+            vec![(4, None), (4, Some(4)), (2, None)],
+        ),
+        (
+            "a long way",
+            (10..30).map(refers).collect(),
+            [(4, None)]
+                .into_iter()
+                .chain((10..18).map(|id| (id, None)))
+                .chain([(17, Some(18)), (16, Some(17)), (15, Some(16))])
+                .collect(),
+        ),
+    ];
+    for (what, answers, asked) in table {
+        let (mut worker, block) = one_reader(Exchange::Peer, &[4, 2], false);
+        let copy = shared(block);
+        let referred = answers
+            .iter()
+            .filter(|a| matches!(a, Err(FetchFailure::Referred(_))));
+        let referred = referred.count() as u64;
+        let mut answers = answers.into_iter();
+        for (peer, in_vain) in asked {
+            let peer = Origin::Peer(WorkerId(peer));
+            let expected = fetch(copy, peer, Some(digest(1)), in_vain.map(WorkerId));
+            assert_eq!(worker.poll_action(), Some(expected), "{what}");
+            if let Some(answer) = answers.next() {
+                worker.handle_input(NOW, Input::Fetched(copy, answer));
+            }
+            worker.check_invariants();
+        }
+        assert!(worker.tally().peer_referred <= referred, "{what}");
     }
 }
 
@@ -218,7 +325,7 @@ fn a_preload_ends_where_memory_does() {
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     worker.handle_input(NOW, Input::Preload(keys.clone()));
     for key in &keys[..2] {
-        let fetch = Action::Fetch(shared(*key), Origin::Source, None);
+        let fetch = fetch(shared(*key), Origin::Source, None, None);
         assert_eq!(worker.poll_action(), Some(fetch));
     }
     assert_eq!(worker.poll_action(), None);

@@ -159,11 +159,17 @@ pub(super) fn check_records(records: &[Record], phases: &[PhaseFigures]) {
                     );
                     ran += 1;
                 }
-                WorkerEvent::Fetched { origin, bytes, .. } => match (origin, bytes) {
+                WorkerEvent::Fetched {
+                    origin,
+                    bytes,
+                    referred,
+                    ..
+                } => match (origin, bytes) {
                     (Origin::Peer(_), Some(bytes)) => {
                         came.peer += bytes;
                         came.peer_get += 1;
                     }
+                    (Origin::Peer(_), None) if referred.is_some() => came.peer_referred += 1,
                     (Origin::Peer(_), None) => came.peer_failed += 1,
                     (_, bytes) => came.store_read += bytes.unwrap_or(0),
                 },
@@ -178,6 +184,7 @@ pub(super) fn check_records(records: &[Record], phases: &[PhaseFigures]) {
             t.peer,
             t.peer_get,
             t.peer_failed,
+            t.peer_referred,
             t.store_read,
             t.store_written,
         )

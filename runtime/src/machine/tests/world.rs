@@ -1,6 +1,7 @@
 //! A world of one coordinator and its workers, driven by a seed: the real machines, and around them
 //! a store, links, threads and mishaps. Each action becomes an input at now + a cost.
 
+mod fetching;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,11 +12,11 @@ use peerwren_transports::block::{BlockKey, Digest};
 
 use super::setup::{Costs, Dice, Loss, Setup};
 use super::truth::{self, Truth};
-use crate::control::{FromWorker, PeerWay, Tally, ToWorker, WorkerSettings};
+use crate::control::{FromWorker, Tally, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
-use crate::machine::worker::{self, FetchFailure, Origin, Ran, Worker};
+use crate::machine::worker::{self, Fetch, Ran, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::manifest::Manifest;
 use crate::matrix::Moved;
@@ -35,7 +36,7 @@ enum Event {
     Left(WorkerId),
     Said(WorkerId, FromWorker),
     Told(WorkerId, ToWorker),
-    Fetched(WorkerId, Copy, Origin, Option<Digest>),
+    Fetched(WorkerId, Fetch),
     Computed(WorkerId, LeaseId, TaskId, u64),
     Stored(WorkerId, Copy),
     /// Somebody comes who wants to be a worker.
@@ -294,8 +295,8 @@ impl<'a> World<'a> {
                 Some(input) => (id, input),
                 None => return,
             },
-            Event::Fetched(id, copy, origin, expected) => {
-                let result = self.fetched(id, copy, origin, expected);
+            Event::Fetched(id, fetch) => {
+                let (copy, result) = (fetch.copy, self.fetched(id, &fetch));
                 let moved = Moved::once(self.truth.plan.bytes(&copy.key));
                 let result = result.map(|()| moved);
                 (id, worker::Input::Fetched(copy, result))
@@ -436,61 +437,6 @@ impl<'a> World<'a> {
         self.mishaps();
     }
 
-    fn fetched(
-        &mut self,
-        id: WorkerId,
-        copy: Copy,
-        origin: Origin,
-        expected: Option<Digest>,
-    ) -> Result<(), FetchFailure> {
-        let key = copy.key;
-        let failed = Err(FetchFailure::Elsewhere);
-        let came = match origin {
-            Origin::Source => Some(truth::source(&key)),
-            Origin::Store => self.store.get(&key).copied(),
-            Origin::Peer(peer) => {
-                let known = self
-                    .nodes
-                    .get(&id)
-                    .is_some_and(|node| node.peers.contains(&peer));
-                if !known || self.dice.chance(self.setup.faults.peer_fails) {
-                    return failed;
-                }
-                if self.is_cut_off(id, peer) {
-                    let way = PeerWay::Store;
-                    let said = Event::Said(id, FromWorker::Way { peer, way });
-                    let takes = self.latency();
-                    self.deliver((id, true), takes, said);
-                    return Err(FetchFailure::NoPath);
-                }
-                let shared = Copy { key, private: None };
-                self.nodes
-                    .get(&peer)
-                    .and_then(|node| node.table.get(&shared).copied())
-            }
-        };
-        let Some(digest) = came else { return failed };
-        assert_eq!(
-            Some(&digest),
-            self.truth.blocks.get(&key),
-            "{key} has the wrong bytes"
-        );
-        assert!(
-            expected.is_none_or(|expected| expected == digest),
-            "{key} was expected otherwise"
-        );
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.table.insert(copy, digest);
-        }
-        Ok(())
-    }
-
-    /// Whether packets never get through between two workers: always so for the same two.
-    fn is_cut_off(&self, one: WorkerId, other: WorkerId) -> bool {
-        let pair = u64::from(one.0.min(other.0)) << 32 | u64::from(one.0.max(other.0));
-        Dice(self.setup.seed ^ pair.wrapping_mul(0x9E37_79B9)).chance(self.setup.faults.no_path)
-    }
-
     fn computed(
         &mut self,
         id: WorkerId,
@@ -600,9 +546,9 @@ impl<'a> World<'a> {
             };
             let (slow, stalled) = (node.slow, node.stalled);
             match action {
-                worker::Action::Fetch(copy, origin, digest) => {
-                    let takes = slow * self.fetch_us(&copy.key);
-                    self.push(takes * US, Event::Fetched(id, copy, origin, digest));
+                worker::Action::Fetch(fetch) => {
+                    let takes = slow * self.fetch_us(&fetch.copy.key);
+                    self.push(takes * US, Event::Fetched(id, fetch));
                 }
                 worker::Action::Compute(lease, task) => {
                     node.computing.push_back((lease, task));

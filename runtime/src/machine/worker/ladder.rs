@@ -13,14 +13,37 @@ use crate::options::Exchange;
 use crate::plan::TaskId;
 use crate::trace::WorkerEvent;
 
+/// How often a worker follows those that refer it to others for one copy: a tree that doubles at each step
+/// has 256 nodes then.
+const REFERRALS_MAX: u32 = 8;
+
+/// A place to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rung {
+    pub(super) origin: Origin,
+    /// To whom it referred this worker when it was asked before.
+    pub(super) in_vain: Option<WorkerId>,
+}
+
+impl From<Origin> for Rung {
+    fn from(origin: Origin) -> Self {
+        Self {
+            origin,
+            in_vain: None,
+        }
+    }
+}
+
 /// A copy that is waited for.
 #[derive(Debug)]
 pub(super) struct Ladder {
-    pub(super) rungs: VecDeque<Origin>,
+    pub(super) rungs: VecDeque<Rung>,
     pub(super) tried: Vec<Origin>,
     /// Workers among `tried` that there is no path to.
     pub(super) unreachable: Vec<WorkerId>,
-    pub(super) at: Option<Origin>,
+    pub(super) at: Option<Rung>,
+    /// How often it was referred to somebody.
+    pub(super) referrals: u32,
     /// Since when it is asked for there.
     pub(super) since: Timestamp,
     pub(super) digest: Option<Digest>,
@@ -39,6 +62,24 @@ impl Ladder {
             Some(TaskId { phase, stmt, .. }) => Purpose::Task { phase, stmt },
             None if self.is_kept => Purpose::Handover,
             None => Purpose::Preload,
+        }
+    }
+
+    /// Puts the worker to which `by` refers first, and `by` behind it, which is not to refer again. A worker
+    /// that has failed, or has itself referred this one elsewhere, is not asked for that.
+    fn refer(&mut self, by: Origin, to: WorkerId) {
+        let origin = Origin::Peer(to);
+        let again = Rung {
+            origin: by,
+            in_vain: Some(to),
+        };
+        let has_referred = |rung: &Rung| rung.origin == origin && rung.in_vain.is_some();
+        let is_known = self.tried.contains(&origin) || self.rungs.iter().any(has_referred);
+        self.rungs.push_front(again);
+        if !is_known && origin != by && self.referrals < REFERRALS_MAX {
+            self.referrals += 1;
+            self.rungs.retain(|rung| rung.origin != origin);
+            self.rungs.push_front(origin.into());
         }
     }
 }
@@ -81,8 +122,14 @@ impl Worker {
             }
             return;
         };
-        let origin = ladder.at.take();
-        self.note_fetch(&copy.key, &ladder, origin, result.as_ref().ok());
+        let rung = ladder.at.take();
+        if let (Err(FetchFailure::Referred(to)), Some(by)) = (&result, rung)
+            && by.in_vain.is_none()
+        {
+            return self.referred(copy, ladder, by.origin, *to);
+        }
+        let origin = rung.map(|rung| rung.origin);
+        self.note_fetch(&copy.key, &ladder, origin, result.as_ref().ok(), None);
         match result {
             Ok(moved) => {
                 self.count_fetch(&copy.key, ladder.purpose(), origin, moved);
@@ -101,7 +148,8 @@ impl Worker {
                 self.last_words();
                 self.send(FromWorker::Broken { error });
             }
-            Err(failure @ (FetchFailure::Elsewhere | FetchFailure::NoPath)) => {
+            // Who was asked again is not to refer again.
+            Err(failure) => {
                 ladder.tried.extend(origin);
                 if let Some(Origin::Peer(peer)) = origin {
                     self.tally.peer_failed += 1;
@@ -125,6 +173,15 @@ impl Worker {
         }
     }
 
+    /// Who was asked named another that has the block: that one is next.
+    fn referred(&mut self, copy: Copy, mut ladder: Ladder, by: Origin, to: WorkerId) {
+        self.tally.peer_referred += 1;
+        self.note_fetch(&copy.key, &ladder, Some(by), None, Some(to));
+        ladder.refer(by, to);
+        self.ladders.insert(copy, ladder);
+        self.fetch_queue.push_front(copy);
+    }
+
     /// Notes how a fetch ended, but that of a constant, for which nothing moves.
     fn note_fetch(
         &mut self,
@@ -132,6 +189,7 @@ impl Worker {
         ladder: &Ladder,
         origin: Option<Origin>,
         moved: Option<&Moved>,
+        referred: Option<WorkerId>,
     ) {
         let is_constant = origin == Some(Origin::Source) && !self.plan.is_input(key);
         if let Some(origin) = origin.filter(|_| !is_constant) {
@@ -143,6 +201,7 @@ impl Worker {
                 began_ns: ladder.since.as_nanos(),
                 ended_ns: self.now.as_nanos(),
                 bytes: moved.map(|moved| moved.bytes),
+                referred,
             });
         }
     }
@@ -204,33 +263,30 @@ impl Worker {
     }
 
     /// The rungs of the ladder for an input, best first.
-    pub(super) fn rungs(
-        &self,
-        key: &BlockKey,
-        lease: LeaseId,
-    ) -> (VecDeque<Origin>, Option<Digest>) {
+    pub(super) fn rungs(&self, key: &BlockKey, lease: LeaseId) -> (VecDeque<Rung>, Option<Digest>) {
         if self.plan.is_source(key) {
-            return (VecDeque::from([Origin::Source]), None);
+            return (VecDeque::from([Origin::Source.into()]), None);
         }
         let hint = self
             .jobs
             .get(&lease)
             .and_then(|j| j.hints.iter().find(|h| h.key == *key));
         let Some(hint) = hint else {
-            return (VecDeque::from([Origin::Store]), None);
+            return (VecDeque::from([Origin::Store.into()]), None);
         };
         let (rungs, digest) = self.rungs_of(hint);
         (rungs, Some(digest))
     }
 
     /// The rungs of the ladder for a block that the coordinator has told of.
-    pub(super) fn rungs_of(&self, hint: &InputHint) -> (VecDeque<Origin>, Digest) {
+    pub(super) fn rungs_of(&self, hint: &InputHint) -> (VecDeque<Rung>, Digest) {
         let mut rungs = VecDeque::new();
         if self.settings.exchange == Exchange::Peer {
-            rungs.extend(hint.holders.iter().map(|&holder| Origin::Peer(holder)));
+            let peers = hint.holders.iter().map(|&holder| Origin::Peer(holder));
+            rungs.extend(peers.map(Rung::from));
         }
         // Even if nobody has said so yet: a holder that spilled it may have let it go in the meantime.
-        rungs.push_back(Origin::Store);
+        rungs.push_back(Origin::Store.into());
         (rungs, hint.digest)
     }
 
@@ -238,15 +294,17 @@ impl Worker {
     pub(super) fn fetch(
         &mut self,
         copy: Copy,
-        rungs: VecDeque<Origin>,
+        rungs: VecDeque<Rung>,
         digest: Option<Digest>,
         job: Option<LeaseId>,
     ) {
         if let Some(ladder) = self.ladders.get_mut(&copy) {
             for rung in rungs {
+                let origin = rung.origin;
                 // The store may have it by now; a peer that failed will fail again.
-                let tried = rung != Origin::Store && ladder.tried.contains(&rung);
-                if !tried && !ladder.rungs.contains(&rung) && ladder.at != Some(rung) {
+                let is_tried = origin != Origin::Store && ladder.tried.contains(&origin);
+                let mut is_to_be = ladder.rungs.iter().chain(&ladder.at);
+                if !is_tried && is_to_be.all(|other| other.origin != origin) {
                     ladder.rungs.push_back(rung);
                 }
             }
@@ -264,6 +322,7 @@ impl Worker {
                 tried: Vec::new(),
                 unreachable: Vec::new(),
                 at: None,
+                referrals: 0,
                 since: self.now,
                 digest,
                 task,
