@@ -39,7 +39,7 @@ impl AddAssign for Traffic {
 /// trapezoids half, compact WY factors 0.06 (ib = 32 of nb = 512, about), indices nothing.
 pub fn tile_weight(kind: Kind) -> f64 {
     match kind {
-        Kind::Full => 1.0,
+        Kind::Full | Kind::Few => 1.0,
         Kind::Unit | Kind::Upper | Kind::Lower => 0.5,
         Kind::Tfac => 0.06,
         Kind::Index => 0.0,

@@ -212,6 +212,7 @@ impl Resolver {
                     "lower" => (Kind::Lower, 2),
                     "tfac" => (Kind::Tfac, 2),
                     "index" => (Kind::Index, 1),
+                    "few" => (Kind::Few, 2),
                     _ => return Err(self.no_shape(expr)),
                 };
                 if args.len() != arity {
@@ -276,7 +277,7 @@ impl Resolver {
     }
 
     fn no_shape(&self, expr: &Expr) -> ProgramError {
-        let text = "expected a shape: full(m, n), unit(m, r), upper(r, n), lower(m, n), tfac(k, ib) or index(n)";
+        let text = "expected a shape: full(m, n), unit(m, r), upper(r, n), lower(m, n), tfac(k, ib), index(n) or few(m, n)";
         self.fault(expr.span, text)
     }
 

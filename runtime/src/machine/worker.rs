@@ -44,7 +44,7 @@ pub enum Input {
     /// A fetch ended, and moved so much.
     Fetched(Copy, Result<Moved, FetchFailure>),
     /// A kernel ended, after so many nanoseconds.
-    Computed(LeaseId, Result<Vec<(BlockKey, Digest)>, String>, u64),
+    Computed(LeaseId, Result<Vec<Output>, String>, u64),
     /// A block is in the store, for which so much was moved, or cannot be put there.
     Stored(Copy, Result<Moved, String>),
 }
@@ -93,6 +93,17 @@ enum State {
     Ready,
     Computing,
     Storing,
+}
+
+/// A block that a kernel has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The block.
+    pub key: BlockKey,
+    /// What its bytes hash to.
+    pub digest: Digest,
+    /// Its payload: that of its shape, or less where the shape is a bound.
+    pub bytes: u64,
 }
 
 #[derive(Debug)]
@@ -337,12 +348,7 @@ impl Worker {
         }
     }
 
-    fn computed(
-        &mut self,
-        lease: LeaseId,
-        result: Result<Vec<(BlockKey, Digest)>, String>,
-        compute_ns: u64,
-    ) {
+    fn computed(&mut self, lease: LeaseId, result: Result<Vec<Output>, String>, compute_ns: u64) {
         self.computing -= 1;
         let Some(mut job) = self.jobs.remove(&lease) else {
             return;
@@ -362,14 +368,15 @@ impl Worker {
         self.cache.give_back(job.scratch_bytes);
         self.unpin(lease, &job);
         let through = self.settings.exchange != Exchange::Peer;
-        for (key, digest) in outputs {
+        for Output { key, digest, bytes } in outputs {
             let copy = self.copy(key, lease);
             job.made.push(Made {
                 key,
                 digest,
+                bytes,
                 durable: through,
             });
-            self.made(copy);
+            self.made(copy, bytes);
             if through || self.settings.durability == Durability::All || self.plan.is_result(&key) {
                 self.put(copy);
             }
@@ -382,18 +389,20 @@ impl Worker {
         }
     }
 
-    /// Turns room that was taken for an output into the output. A task that runs again may find it
-    /// here, or on its way here: then its bytes are the same.
-    fn made(&mut self, copy: Copy) {
-        let bytes = self.plan.bytes(&copy.key);
+    /// Turns room that was taken for an output into the output, which may have fewer bytes. A task that
+    /// runs again may find it here, or on its way here: then its bytes are the same.
+    fn made(&mut self, copy: Copy, bytes: u64) {
+        let taken = self.plan.bytes(&copy.key);
         self.dropped.remove(&copy.key);
         let Some(held) = self.cache.get_mut(&copy) else {
+            self.cache.give_back(taken - bytes);
             self.cache.insert(copy, bytes, true);
             return;
         };
         held.spare = held.durable;
         self.cache.revive(&copy);
-        self.cache.give_back(bytes);
+        self.cache.give_back(taken);
+        self.cache.shrink(&copy, bytes);
         if let Some(ladder) = self.ladders.remove(&copy) {
             self.came(copy, ladder);
         }

@@ -15,7 +15,7 @@ use crate::control::{FromWorker, PeerWay, Tally, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
-use crate::machine::worker::{self, FetchFailure, Origin, Worker};
+use crate::machine::worker::{self, FetchFailure, Origin, Output, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::manifest::Manifest;
 use crate::matrix::Moved;
@@ -287,16 +287,23 @@ impl<'a> World<'a> {
             },
             Event::Fetched(id, copy, origin, expected) => {
                 let result = self.fetched(id, copy, origin, expected);
-                let moved = Moved::once(self.truth.plan.bytes(&copy.key));
-                let result = result.map(|()| moved);
+                let result = result.map(|()| Moved::once(self.bytes(&copy.key)));
                 (id, worker::Input::Fetched(copy, result))
             }
             Event::Computed(id, lease, task, nanos) => match self.computed(id, lease, &task) {
-                Some(made) => (id, worker::Input::Computed(lease, Ok(made), nanos)),
+                Some(made) => {
+                    let made = made.into_iter().map(|(key, digest)| Output {
+                        key,
+                        digest,
+                        bytes: self.bytes(&key),
+                    });
+                    let made = Ok(made.collect());
+                    (id, worker::Input::Computed(lease, made, nanos))
+                }
                 None => return,
             },
             Event::Stored(id, copy) => {
-                let moved = Moved::once(self.truth.plan.bytes(&copy.key));
+                let moved = Moved::once(self.bytes(&copy.key));
                 (id, worker::Input::Stored(copy, Ok(moved)))
             }
             Event::Leave(id) => {
@@ -474,6 +481,11 @@ impl<'a> World<'a> {
         Dice(self.setup.seed ^ pair.wrapping_mul(0x9E37_79B9)).chance(self.setup.faults.no_path)
     }
 
+    /// The payload of a block.
+    fn bytes(&self, key: &BlockKey) -> u64 {
+        truth::bytes(&self.truth.plan, key, &self.truth.blocks[key])
+    }
+
     fn computed(
         &mut self,
         id: WorkerId,
@@ -628,11 +640,16 @@ impl<'a> World<'a> {
             cached.map(|(copy, _)| copy).eq(node.table.keys()),
             "{id} keeps what it forgot"
         );
-        let bytes: u64 = node
-            .table
-            .keys()
-            .map(|copy| self.truth.plan.bytes(&copy.key))
-            .sum();
+        let mut bytes = 0;
+        for (copy, held) in node.machine.cache().iter().filter(|(_, h)| h.present) {
+            let there = self.bytes(&copy.key);
+            assert_eq!(
+                held.bytes, there,
+                "{id} takes {} for another size",
+                copy.key
+            );
+            bytes += there;
+        }
         assert!(
             bytes <= self.setup.memory,
             "{id} has {bytes} bytes of {}",
