@@ -497,6 +497,13 @@ impl Plan {
         self.shape(key).bytes() as u64
     }
 
+    /// Payload that a block likely has.
+    pub(crate) fn likely_bytes(&self, key: &BlockKey) -> u64 {
+        let (phase, tile) = self.tile(key);
+        let likely = self.phases[phase].bound.likely_shape(tile);
+        likely.expect(CHECKED).bytes() as u64
+    }
+
     /// The kernel that a task runs.
     #[must_use]
     pub fn kernel(&self, task: &TaskId) -> &str {
