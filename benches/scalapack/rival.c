@@ -1,17 +1,22 @@
 /*
  * Times one call of ScaLAPACK: potrf, gemm, geqrf or getrf on a matrix that is computed, and prints a line
- * of JSON. Owns the matrix, its probe and the formulas of flops; never chooses a block, a grid or BLAS's
- * kernels, and reads and writes no file: rivals.rs decides what is run and compares.
+ * of JSON; with count.c, what its ranks received from each other in that call too. Owns the matrix, its
+ * probe and the formulas of flops; never chooses a block, a grid or BLAS's kernels, and reads and writes
+ * no file: rivals.rs and bytes.rs decide what is run and compare.
  *
  *   mpirun -n RANKS rival potrf|gemm|getrf N NB P Q [REPEATS]
  *   mpirun -n RANKS rival geqrf M N NB P Q [REPEATS]
  *
  * Before the timed call the same routine runs on a small matrix, so that connections and BLAS's buffers
- * are there. Exit status: 0 when every result is sound, 2 for bad arguments, 1 for all else.
+ * are there; nothing but the timed call is counted. Exit status: 0 when every result is sound, 2 for bad
+ * arguments, 1 for all else.
  */
 #define _GNU_SOURCE
+#include "count.h"
+
 #include <dlfcn.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <math.h>
 #include <mpi.h>
@@ -229,18 +234,25 @@ static double *product_of_two(const Matrix *a1, Part part1, bool transposed1, co
 
 /* ---- the timed calls */
 
+/* Seconds of the slowest rank and, on rank 0, what was counted of all. */
+typedef struct {
+    double seconds;
+    Counts counts;
+} Measured;
+
 static double begin(void)
 {
     MPI_Barrier(MPI_COMM_WORLD);
+    count_start();
     return MPI_Wtime();
 }
 
-/* Seconds of the slowest rank. */
-static double end(double start)
+static Measured end(double start)
 {
-    double seconds = MPI_Wtime() - start;
-    MPI_Allreduce(MPI_IN_PLACE, &seconds, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
-    return seconds;
+    Measured measured = {.seconds = MPI_Wtime() - start};
+    measured.counts = count_stop();
+    MPI_Allreduce(MPI_IN_PLACE, &measured.seconds, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+    return measured;
 }
 
 static void expect_info_0(const char *what, int info)
@@ -250,17 +262,17 @@ static void expect_info_0(const char *what, int info)
     }
 }
 
-static double time_potrf(Matrix *a)
+static Measured time_potrf(Matrix *a)
 {
     int info = 0;
     double start = begin();
     pdpotrf_("L", &a->n, a->entries, &ONE, &ONE, a->descriptor, &info, 1);
-    double seconds = end(start);
+    Measured measured = end(start);
     expect_info_0("pdpotrf", info);
-    return seconds;
+    return measured;
 }
 
-static double time_gemm(const Matrix *a, const Matrix *b, Matrix *c)
+static Measured time_gemm(const Matrix *a, const Matrix *b, Matrix *c)
 {
     const double one = 1.0, zero = 0.0;
     double start = begin();
@@ -269,7 +281,7 @@ static double time_gemm(const Matrix *a, const Matrix *b, Matrix *c)
     return end(start);
 }
 
-static double time_geqrf(Matrix *a)
+static Measured time_geqrf(Matrix *a)
 {
     int info = 0, query = -1;
     double wanted = 0.0;
@@ -283,23 +295,23 @@ static double time_geqrf(Matrix *a)
     double *work = allocate((size_t)count, sizeof(double));
     double start = begin();
     pdgeqrf_(&a->m, &a->n, a->entries, &ONE, &ONE, a->descriptor, tau, work, &count, &info);
-    double seconds = end(start);
+    Measured measured = end(start);
     expect_info_0("pdgeqrf", info);
     free(work);
     free(tau);
-    return seconds;
+    return measured;
 }
 
-static double time_getrf(Matrix *a)
+static Measured time_getrf(Matrix *a)
 {
     int info = 0;
     int *pivots = allocate((size_t)a->local_m + (size_t)a->nb, sizeof(int));
     double start = begin();
     pdgetrf_(&a->m, &a->n, a->entries, &ONE, &ONE, a->descriptor, pivots, &info);
-    double seconds = end(start);
+    Measured measured = end(start);
     expect_info_0("pdgetrf", info);
     free(pivots);
-    return seconds;
+    return measured;
 }
 
 /* ---- a case */
@@ -324,16 +336,16 @@ static void expect_same(const char *what, double *expected, double *got, int cou
 
 /* Fills, probes, times one call, and probes its result: potrf A e = L L' e, gemm C' e = B' A' e,
  * geqrf A' A e = R' R e, getrf A' e = U' L' e, which no exchange of rows changes. */
-static double measure(const Case *this, const Grid *grid)
+static Measured measure(const Case *this, const Grid *grid)
 {
     Matrix a = matrix_new(grid, this->m, this->n, this->nb);
     matrix_fill(&a, 1, this->routine == POTRF);
     double *expected = NULL, *got = NULL;
-    double seconds = 0.0;
+    Measured measured = {0};
     switch (this->routine) {
     case POTRF:
         expected = product(&a, ALL, false, NULL);
-        seconds = time_potrf(&a);
+        measured = time_potrf(&a);
         got = product_of_two(&a, LOWER, true, &a, LOWER, false);
         break;
     case GEMM: {
@@ -342,7 +354,7 @@ static double measure(const Case *this, const Grid *grid)
         matrix_fill(&b, 2, false);
         matrix_zero(&c);
         expected = product_of_two(&a, ALL, true, &b, ALL, true);
-        seconds = time_gemm(&a, &b, &c);
+        measured = time_gemm(&a, &b, &c);
         got = product(&c, ALL, true, NULL);
         free(b.entries);
         free(c.entries);
@@ -350,18 +362,18 @@ static double measure(const Case *this, const Grid *grid)
     }
     case GEQRF:
         expected = product_of_two(&a, ALL, false, &a, ALL, true);
-        seconds = time_geqrf(&a);
+        measured = time_geqrf(&a);
         got = product_of_two(&a, UPPER, false, &a, UPPER, true);
         break;
     case GETRF:
         expected = product(&a, ALL, true, NULL);
-        seconds = time_getrf(&a);
+        measured = time_getrf(&a);
         got = product_of_two(&a, UNIT_LOWER, true, &a, UPPER, true);
         break;
     }
     expect_same(NAMES[this->routine], expected, got, this->n);
     free(a.entries);
-    return seconds;
+    return measured;
 }
 
 /* Additions and multiplications as LAPACK counts them (Working Note 41, appendix C). */
@@ -396,6 +408,23 @@ static const char *core_name(void)
     return name();
 }
 
+static void print(const Case *this, const Measured *measured)
+{
+    printf("{\"routine\":\"%s\",\"m\":%d,\"n\":%d,\"nb\":%d,\"p\":%d,\"q\":%d,\"seconds\":%.9f,"
+           "\"gflops\":%.3f,\"flops\":%.0f,\"core\":\"%s\"",
+           NAMES[this->routine], this->m, this->n, this->nb, this->p, this->q, measured->seconds,
+           flops(this) / measured->seconds * 1e-9, flops(this), core_name());
+    if (COUNTED) {
+        const Counts *counts = &measured->counts;
+        printf(",\"point_bytes\":%" PRIu64 ",\"point_messages\":%" PRIu64 ",\"collective_bytes\":%" PRIu64
+               ",\"collective_messages\":%" PRIu64,
+               counts->point.bytes, counts->point.messages, counts->collective.bytes,
+               counts->collective.messages);
+    }
+    printf("}\n");
+    fflush(stdout);
+}
+
 static void run(const Case *this, const Grid *grid, int rank)
 {
     int small = WARM_BLOCKS * this->nb;
@@ -404,13 +433,9 @@ static void run(const Case *this, const Grid *grid, int rank)
     warm.n = this->n < small ? this->n : small;
     (void)measure(&warm, grid);
     for (int repeat = 0; repeat < this->repeats; repeat++) {
-        double seconds = measure(this, grid);
+        Measured measured = measure(this, grid);
         if (rank == 0) {
-            printf("{\"routine\":\"%s\",\"m\":%d,\"n\":%d,\"nb\":%d,\"p\":%d,\"q\":%d,\"seconds\":%.9f,"
-                   "\"gflops\":%.3f,\"flops\":%.0f,\"core\":\"%s\"}\n",
-                   NAMES[this->routine], this->m, this->n, this->nb, this->p, this->q, seconds,
-                   flops(this) / seconds * 1e-9, flops(this), core_name());
-            fflush(stdout);
+            print(this, &measured);
         }
     }
 }

@@ -1,2 +1,11 @@
-//! Benchmarks of peerwren; each is a binary in `src/bin` that prints a table. See README.md beside
-//! this crate's manifest.
+//! What the benchmarks share: processes that end with the benchmark, `peerwren` and its reports, ScaLAPACK,
+//! and what the machine is. Each benchmark is a binary in `src/bin` that prints a table; see README.md beside
+//! this crate's manifest. Linux only.
+
+pub mod call;
+pub mod guard;
+pub mod machine;
+pub mod peerwren;
+pub mod report;
+pub mod running;
+pub mod scalapack;

@@ -5,6 +5,7 @@
     reason = "the archived variants that rkyv derives cannot be documented"
 )]
 
+mod counts;
 pub mod joining;
 
 use peerwren_transports::block::{BlockKey, Digest};
@@ -12,6 +13,7 @@ use rkyv::api::high::{HighDeserializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::{Archive, Deserialize, Serialize};
 
+pub use self::counts::{Counts, Moves, Origin, Purpose, StoreReason, Tally};
 use crate::machine::{LeaseId, WorkerId};
 use crate::options::{Durability, Exchange};
 use crate::plan::{PlanSpec, TaskId};
@@ -48,8 +50,8 @@ pub enum ToWorker {
     Store {
         /// Their keys.
         keys: Vec<BlockKey>,
-        /// Whether the store may have lost them: they are put again then, also by who has put them before.
-        lost: bool,
+        /// Why.
+        reason: StoreReason,
     },
     /// Blocks to keep from now on, since whoever keeps them is to leave.
     Take {
@@ -91,6 +93,8 @@ pub struct WorkerSettings {
     pub alive_ms: u32,
     /// STUN servers to ask for this worker's outside address, as `HOST:PORT`.
     pub stun: Vec<String>,
+    /// Whether the worker tells what it does, for a trace.
+    pub traces: bool,
 }
 
 /// Where a worker listens.
@@ -184,8 +188,8 @@ pub enum FromWorker {
         dropped: Vec<BlockKey>,
         /// Nanoseconds in the kernel.
         compute_ns: u64,
-        /// All that the worker has counted so far.
-        tally: Tally,
+        /// What the worker has counted.
+        counts: Counts,
     },
     /// A kernel refused its inputs: the run cannot succeed.
     Failed {
@@ -205,15 +209,15 @@ pub enum FromWorker {
     Durable {
         /// Their keys.
         keys: Vec<BlockKey>,
-        /// All that the worker has counted so far.
-        tally: Tally,
+        /// What the worker has counted.
+        counts: Counts,
     },
     /// The preload is done, as far as memory goes.
     Preloaded {
         /// What is in the cache.
         keys: Vec<BlockKey>,
-        /// All that the worker has counted so far.
-        tally: Tally,
+        /// What the worker has counted.
+        counts: Counts,
     },
     /// The worker must leave: it takes no more tasks and finishes those that are in its threads.
     Leaving {
@@ -226,15 +230,15 @@ pub enum FromWorker {
         keys: Vec<BlockKey>,
         /// Those that it has no room for or could not get.
         refused: Vec<BlockKey>,
-        /// All that the worker has counted so far.
-        tally: Tally,
+        /// What the worker has counted.
+        counts: Counts,
     },
     /// A sign of life.
     Alive {
         /// Blocks that left the cache since the last message.
         dropped: Vec<BlockKey>,
-        /// All that the worker has counted so far.
-        tally: Tally,
+        /// What the worker has counted.
+        counts: Counts,
     },
     /// The worker's outside addresses have changed.
     Moved {
@@ -284,75 +288,6 @@ pub struct Made {
     pub bytes: u64,
     /// Whether the store has it already.
     pub durable: bool,
-}
-
-/// What a worker counts, from its start on. Bytes are payload.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Tasks finished.
-    pub tasks: u64,
-    /// Nanoseconds in kernels, over all threads.
-    pub compute_ns: u64,
-    /// Nanoseconds in which blocks were on their way here from peers or the store.
-    pub fetch_ns: u64,
-    /// Bytes read from the store, inputs included.
-    pub store_read: u64,
-    /// Bytes written to the store, results included.
-    pub store_written: u64,
-    /// Bytes received from other workers.
-    pub peer: u64,
-    /// Bytes of inputs found in the cache.
-    pub cache_hit: u64,
-    /// Bytes of the run's inputs read.
-    pub inputs_read: u64,
-    /// Bytes of results written.
-    pub outputs_written: u64,
-    /// Reads of the store.
-    pub store_get: u64,
-    /// Writes to the store.
-    pub store_put: u64,
-    /// Blocks received from other workers.
-    pub peer_get: u64,
-    /// Blocks asked of other workers in vain.
-    pub peer_failed: u64,
-    /// Bytes that blocks and scratch take now.
-    pub cache_bytes: u64,
-    /// The most that they ever took.
-    pub cache_bytes_peak: u64,
-}
-
-impl Tally {
-    /// The sum of two workers' counts; the peak is the larger one.
-    #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
-        self.each(other, u64::saturating_add)
-    }
-
-    /// What was counted since `earlier`; the peak is that of all the time.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        self.each(earlier, u64::saturating_sub)
-    }
-
-    fn each(&self, other: &Self, of: impl Fn(u64, u64) -> u64) -> Self {
-        Self {
-            tasks: of(self.tasks, other.tasks),
-            compute_ns: of(self.compute_ns, other.compute_ns),
-            fetch_ns: of(self.fetch_ns, other.fetch_ns),
-            store_read: of(self.store_read, other.store_read),
-            store_written: of(self.store_written, other.store_written),
-            peer: of(self.peer, other.peer),
-            cache_hit: of(self.cache_hit, other.cache_hit),
-            inputs_read: of(self.inputs_read, other.inputs_read),
-            outputs_written: of(self.outputs_written, other.outputs_written),
-            store_get: of(self.store_get, other.store_get),
-            store_put: of(self.store_put, other.store_put),
-            peer_get: of(self.peer_get, other.peer_get),
-            peer_failed: of(self.peer_failed, other.peer_failed),
-            cache_bytes: self.cache_bytes,
-            cache_bytes_peak: self.cache_bytes_peak.max(other.cache_bytes_peak),
-        }
-    }
 }
 
 /// Why bytes are not a message.

@@ -243,4 +243,62 @@ mod tests {
         let traffic = owner_traffic(&bound, 2, |_| Some(0)).expect("a sound program");
         assert_eq!(traffic.bytes, (36 + 64) * 8);
     }
+
+    /// What the automatic choices reckon with is what the programs move, but for triangles and edges.
+    #[test]
+    fn choices_reckon_with_what_programs_move() {
+        use crate::options::{Method, Problem, crossing};
+        let (tiles, nb) = (24_u64, 8_u32);
+        let n = tiles * u64::from(nb);
+        let product = Method::Product { depth: n };
+        let table = [
+            ("qr_grid", Method::Qr, "ib=1 ", "m n", (2, 2, 1)),
+            ("qr_grid", Method::Qr, "ib=1 ", "m n", (1, 4, 1)),
+            ("qr_grid", Method::Qr, "ib=1 ", "m n", (4, 4, 1)),
+            ("cholesky", Method::Cholesky, "", "n", (2, 2, 1)),
+            ("cholesky", Method::Cholesky, "", "n", (4, 4, 1)),
+            ("gemm", product, "", "m n l", (2, 2, 1)),
+            ("gemm", product, "", "m n l", (2, 2, 2)),
+            ("gemm", product, "", "m n l", (4, 2, 2)),
+            ("gemm", product, "", "m n l", (1, 2, 4)),
+        ];
+        for (name, method, options, sides, (p, q, z)) in table {
+            let mut text = format!("{options} nb={nb} P={p} Q={q}");
+            for side in sides.split_whitespace() {
+                text += &format!(" {side}={n}");
+            }
+            if z > 1 {
+                text += &format!(" Z={z}");
+            }
+            let bound = shipped(name, &text);
+            let workers = p * q * z;
+            let at = |task: Task| bound.home(task).unwrap_or(0);
+            let first = |tile: Tile| {
+                let mut readers = Vec::new();
+                bound.readers(tile, &mut readers);
+                readers.first().map(|reader| at(*reader) as u32)
+            };
+            let is_product = method == product;
+            let input_at = |tile| if is_product { first(tile) } else { None };
+            let traffic = owner_traffic(&bound, workers, input_at).expect("a sound program");
+            let problem = Problem { m: n, n, method };
+            let model = crossing(&problem, nb, (p, q, z)) / f64::from(nb * nb);
+            let ratio = traffic.tiles / model;
+            let exactly = if is_product { 0.999..1.001 } else { 0.8..1.1 };
+            assert!(
+                exactly.contains(&ratio),
+                "{name} on {p} x {q} x {z}: {ratio}"
+            );
+        }
+    }
+
+    fn shipped(name: &str, params: &str) -> Bound {
+        let source = Program::shipped(name).expect("shipped");
+        let program = Program::parse(&format!("{name}.lp"), source).expect("a sound program");
+        let params = params.split_whitespace().filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        program.bind(&params.collect()).expect("bound")
+    }
 }

@@ -42,6 +42,7 @@
 //! manifest    what a checkpoint leaves in the store
 //! runs        what the drivers of runs leave for whoever resumes them
 //! machine     every decision of a run: state machines without I/O, clock or async
+//! trace       what a traced run tells, and what a trace says of one block
 //! ```
 //!
 //! Private: `actors` drive the machines, `engine` runs workers, `run` puts a run together,
@@ -73,6 +74,7 @@ pub mod report;
 mod run;
 pub mod runs;
 pub mod session;
+pub mod trace;
 
 pub use engine::{lambda_main, worker_main};
 pub use log::log_targets;

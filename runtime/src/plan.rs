@@ -4,6 +4,7 @@
 mod arrays;
 mod failure;
 mod figures;
+mod names;
 mod phases;
 mod spec;
 mod survey;
@@ -24,6 +25,7 @@ use crate::matrix::zarr::Layout;
 use crate::options::ByteSize;
 
 pub use self::arrays::{ChunkOf, Kept};
+pub use self::names::block_name;
 pub use self::phases::Source;
 use self::phases::first_entry;
 pub use self::spec::{InputFrom, PhaseSpec, PlanSpec, TaskId};

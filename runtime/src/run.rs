@@ -2,6 +2,7 @@
 //! follows them, and leaves nothing behind.
 
 mod store;
+mod traced;
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -44,6 +45,7 @@ use crate::prices::{Fleet, Usage};
 use crate::remote::token::{Token, TokenFile};
 use crate::report::{Phase, Progress};
 use crate::runs::SavedRun;
+use crate::trace::TraceFile;
 use store::RunStore;
 pub(crate) use store::{discard, remove_store, store_place};
 
@@ -76,7 +78,7 @@ pub enum RunError {
     #[error("{0}")]
     Failed(String),
     /// Somebody asked for the run to stop.
-    #[error("interrupted; nothing was written")]
+    #[error("interrupted; no result was written")]
     Interrupted,
 }
 
@@ -129,6 +131,8 @@ pub(crate) struct Run {
     pub(crate) saved: Option<SavedRun>,
     /// Whether another driver began it.
     pub(crate) is_resumed: bool,
+    /// Where the run's trace goes, if it is traced.
+    pub(crate) trace: Option<TraceFile>,
 }
 
 /// What a run took.
@@ -144,6 +148,8 @@ pub(crate) struct Outcome {
     pub(crate) fleet: Option<Fleet>,
     /// What each phase used of the cloud.
     pub(crate) used: Vec<Usage>,
+    /// Why there is no trace, in a run that was to be traced.
+    pub(crate) trace_error: Option<String>,
 }
 
 /// Reads blocks of a run that is complete, while its store is still there.
@@ -452,12 +458,18 @@ impl Run {
         let comes_by_mail = options.remote.is_some().then_some(mail.as_ref());
         let desk = comes_by_mail.flatten().map(Mail::desk);
         let life = mail.as_ref().map(Mail::life);
+        let machine = match &manifest {
+            None => Scheduler::new(Arc::clone(plan), settings),
+            Some(manifest) => Scheduler::resumed(Arc::clone(plan), settings, manifest),
+        };
+        let spool = self.spool()?;
         let actor = Coordinator {
             clock,
-            machine: match &manifest {
-                None => Scheduler::new(Arc::clone(plan), settings),
-                Some(manifest) => Scheduler::resumed(Arc::clone(plan), settings, manifest),
+            machine: match &spool {
+                Some(_) => machine.traced(),
+                None => machine,
             },
+            trace: spool.clone(),
             plan: Arc::clone(plan),
             spec: self.spec.clone(),
             settings: WorkerSettings {
@@ -467,6 +479,7 @@ impl Run {
                 cores: options.cores,
                 alive_ms: u32::try_from(lease.as_millis() / 10).unwrap_or(u32::MAX),
                 stun: options.stun.clone(),
+                traces: self.trace.is_some(),
             },
             introductions: Introductions::new(stun.as_ref().map(|stun| stun.local_addr().port())),
             provisioner: provisioner.clone(),
@@ -524,7 +537,11 @@ impl Run {
         if let Some(saver) = saver {
             saver.finish().await;
         }
-        outcome
+        let trace_error = self.finish_trace(spool, plan, &outcome).await;
+        outcome.map(|outcome| Outcome {
+            trace_error,
+            ..outcome
+        })
     }
 
     async fn engine(

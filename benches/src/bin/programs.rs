@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use peerwren::control::{FromWorker, Made, Tally, ToWorker, encode};
+use peerwren::control::{Counts, FromWorker, Made, ToWorker, encode};
 use peerwren::lambdapack::{Bound, Program, Task, Tile};
 use peerwren::machine::scheduler::{Action, Input, Scheduler, Settings};
 use peerwren::machine::{Timestamp, WorkerId};
@@ -319,7 +319,7 @@ fn run(plan: &Arc<Plan>) -> Result<u64, String> {
                         made: made.collect(),
                         dropped: assignment.dead,
                         compute_ns: 1_000,
-                        tally: Tally::default(),
+                        counts: Counts::default(),
                     };
                     inputs.push_back(said(worker, message));
                 }

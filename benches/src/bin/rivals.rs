@@ -12,28 +12,23 @@
 )]
 
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
+use peerwren_benches::machine::{cpu_line, machine};
+use peerwren_benches::peerwren::Peerwren;
+use peerwren_benches::report::parse;
+use peerwren_benches::scalapack::{BLOCKS, INSTALL, build, packages, ranks};
 use serde_json::Value;
 
 /// Ranks, and workers, of one core each.
 const SIDES: u32 = 2;
-/// Block sizes of which ScaLAPACK takes the best.
-const BLOCKS: [u32; 4] = [32, 64, 128, 256];
 /// Grids of [`SIDES`] ranks of which ScaLAPACK takes the best.
 const GRIDS: [(u32, u32); 2] = [(SIDES, 1), (1, SIDES)];
 /// Times that each side is run where `--repeat` is not given.
 const REPEAT: usize = 5;
 /// 1000 runs of a few seconds each are an afternoon.
 const REPEAT_MAX: usize = 1000;
-/// A process that takes longer is ended: the slowest case takes half a minute on a slow core.
-const RUN_S: u32 = 600;
-/// After which a process that was asked to end is killed.
-const KILL_S: u32 = 10;
-/// Settings in the environment that neither side is given.
-const SETTINGS: [&str; 4] = ["OPENBLAS_", "GOTO_", "OMP_", "PEERWREN_"];
 /// Kernels of OpenBLAS that use AVX-512.
 const WIDE_CORES: [&str; 3] = ["SkylakeX", "Cooperlake", "SapphireRapids"];
 /// Flags of a CPU that can run the first of them.
@@ -41,8 +36,6 @@ const WIDE_FLAGS: [&str; 4] = ["avx512f", "avx512dq", "avx512bw", "avx512vl"];
 
 const USAGE: &str = "usage: rivals [--repeat K] [--only cholesky|gemm|qr|tsqr] [--sizes full|small] \
                      [--kernels CORETYPE] [--peerwren PATH]";
-const INSTALL: &str =
-    "apt-get install libscalapack-openmpi-dev libopenmpi-dev openmpi-bin libopenblas0-pthread gcc";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -328,54 +321,26 @@ struct Sample {
     core: String,
 }
 
-/// Where the two programs lie.
+/// The two programs.
 struct Programs {
     rival: PathBuf,
-    peerwren: PathBuf,
-    report: PathBuf,
+    peerwren: Peerwren,
 }
 
 impl Programs {
-    /// Finds peerwren beside this program and builds rival.c there.
+    /// Finds peerwren and builds rival.c beside this program.
     fn find(options: &Options) -> Result<Self, String> {
-        let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
-        let beside = |name: &str| own.with_file_name(name);
-        let peerwren = options
-            .peerwren
-            .clone()
-            .unwrap_or_else(|| beside("peerwren"));
-        if !peerwren.is_file() {
-            return Err(format!(
-                "{}: no such program; build it with: cargo build --release --workspace --bins",
-                peerwren.display()
-            ));
-        }
-        let rival = beside("rival");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("scalapack/rival.c");
-        Call::new("mpicc")
-            .args(["-O2", "-std=c11", "-Wall", "-Wextra", "-o"])
-            .args([rival.to_string_lossy(), source.to_string_lossy()])
-            .args(["-lscalapack-openmpi", "-lm"])
-            .run()
-            .map_err(|error| format!("{error}\nrival.c needs ScaLAPACK and Open MPI: {INSTALL}"))?;
-        Ok(Self {
-            rival,
-            peerwren,
-            report: beside("rivals-report.json"),
-        })
+        let peerwren = Peerwren::find(options.peerwren.as_deref())?;
+        let rival = build("rival", &["rival.c"], &[])?;
+        Ok(Self { rival, peerwren })
     }
 
     /// Runs ScaLAPACK once.
     fn rival(&self, case: &Case, setting: &Setting) -> Result<Sample, String> {
         let numbers = [setting.nb, setting.p, setting.q].map(|number| number.to_string());
-        let mut call = Call::new("mpirun")
-            .args(["-n", &SIDES.to_string()])
-            .args(["--quiet", "--allow-run-as-root", "--bind-to", "core"])
-            .args([self.rival.to_string_lossy()])
+        let mut call = ranks(SIDES, &["--bind-to", "core"], &self.rival)
             .args(case.rival.split_whitespace())
-            .args(&numbers)
-            .env("OPENBLAS_NUM_THREADS", "1")
-            .env("OMP_NUM_THREADS", "1");
+            .args(&numbers);
         if let Some(core) = &setting.core {
             call = call.env("OPENBLAS_CORETYPE", core);
         }
@@ -396,26 +361,12 @@ impl Programs {
 
     /// Runs peerwren once; returns the seconds of the operation alone, as its report has them.
     fn peerwren(&self, case: &Case, block: u32) -> Result<f64, String> {
-        let report = self.report.to_string_lossy();
-        // What an earlier run left is never taken for this one's.
-        let _ = fs::remove_file(&self.report);
-        Call::new(&self.peerwren.to_string_lossy())
-            .args(case.peerwren.split_whitespace())
-            .args(["--block", &block.to_string()])
-            .args(["--workers", &SIDES.to_string(), "--cores", "1"])
-            .args(["--preload", "--quiet", "--report", &report])
-            .run()?;
-        let text =
-            fs::read_to_string(&self.report).map_err(|error| format!("{report}: {error}"))?;
-        let told = parse(&report, &text)?;
-        let seconds = positive(&report, &told, "factor_s")?;
-        let _ = fs::remove_file(&self.report);
-        Ok(seconds)
+        let line = format!(
+            "{} --block {block} --workers {SIDES} --cores 1 --preload",
+            case.peerwren
+        );
+        self.peerwren.run(&line)?.positive("/factor_s")
     }
-}
-
-fn parse(whose: &str, text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("{whose}: expected JSON: {error}"))
 }
 
 fn positive(whose: &str, told: &Value, name: &str) -> Result<f64, String> {
@@ -426,123 +377,15 @@ fn positive(whose: &str, told: &Value, name: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{whose}: expected a positive `{name}`, got {value}"))
 }
 
-// ---- processes
-
-/// A process with a time limit that ends when this one does, however that ends.
-struct Call {
-    words: Vec<String>,
-    settings: Vec<(&'static str, String)>,
-}
-
-impl Call {
-    fn new(program: &str) -> Self {
-        Self {
-            words: vec![program.to_owned()],
-            settings: Vec::new(),
-        }
-    }
-
-    fn args<S: AsRef<str>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
-        self.words.extend(args);
-        self
-    }
-
-    fn env(mut self, name: &'static str, value: &str) -> Self {
-        self.settings.push((name, value.to_owned()));
-        self
-    }
-
-    /// Runs to the end and returns what was printed; the error has the last line of standard error.
-    fn run(&self) -> Result<String, String> {
-        // setpriv becomes timeout, which asks all that it started to end when this program dies.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "--", "timeout"]);
-        command.arg(format!("--kill-after={KILL_S}"));
-        command.arg(RUN_S.to_string()).args(&self.words);
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if SETTINGS.iter().any(|prefix| text.starts_with(prefix)) {
-                command.env_remove(&name);
-            }
-        }
-        let settings = self.settings.iter().map(|(name, value)| (*name, value));
-        let ended = command
-            .envs(settings)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("setpriv, which util-linux brings: {error}"))?;
-        let errors = String::from_utf8_lossy(&ended.stderr);
-        let last = errors.lines().rfind(|line| !line.trim().is_empty());
-        let last = last.unwrap_or("it said nothing; without --quiet it may say more");
-        match ended.status.code() {
-            Some(0) => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
-            Some(124 | 137) => Err(format!("`{self}` took more than {RUN_S} s: {last}")),
-            Some(127) => Err(format!("`{self}`: {} is not installed", self.words[0])),
-            _ => Err(format!("`{self}`: {}: {last}", ended.status)),
-        }
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, value) in &self.settings {
-            write!(f, "{name}={value} ")?;
-        }
-        write!(f, "{}", self.words.join(" "))
-    }
-}
-
 // ---- the machine
 
 /// Prints what the times depend on.
 fn print_machine(programs: &Programs) -> Result<(), String> {
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: Vec<&str> = load.split_whitespace().take(3).collect();
-    println!(
-        "machine: {}, {cpus} CPUs, load average {}",
-        cpu_line("model name"),
-        load.join(" ")
-    );
+    println!("{}", machine());
     println!("packages: {}", packages());
-    let version = Call::new(&programs.peerwren.to_string_lossy())
-        .args(["--version"])
-        .run()?;
-    println!("peerwren: {}", version.trim());
+    println!("peerwren: {}", programs.peerwren.version()?);
     println!(
         "Nothing else should run on this machine: each side computes on {SIDES} cores, one thread each."
     );
     Ok(())
-}
-
-/// The first value that /proc/cpuinfo has under a name, or "unknown".
-fn cpu_line(name: &str) -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let value = text.lines().find_map(|line| {
-        let (found, value) = line.split_once(':')?;
-        (found.trim() == name).then(|| value.trim().to_owned())
-    });
-    value.unwrap_or_else(|| "unknown".to_owned())
-}
-
-/// The installed packages that ScaLAPACK's speed depends on, with their versions.
-fn packages() -> String {
-    let listed = Call::new("dpkg-query")
-        .args([
-            "--show",
-            "--showformat",
-            "${db:Status-Status} ${Package} ${Version}\\n",
-        ])
-        .args(["libscalapack-openmpi*", "libopenblas0*", "openmpi-bin"])
-        .run();
-    let listed = match listed {
-        Ok(listed) => listed,
-        Err(error) => return format!("unknown ({error})"),
-    };
-    let installed: Vec<&str> = listed
-        .lines()
-        .filter_map(|line| line.strip_prefix("installed "))
-        .collect();
-    installed.join(", ")
 }

@@ -10,6 +10,7 @@ use peerwren_kernels::tile::{Shape, TileMut, TileRef};
 use peerwren_transports::block::{Block, BlockBuf};
 
 use super::clock::Clock;
+use crate::machine::worker::Ran;
 
 /// Niceness of compute threads.
 const COMPUTE_NICE: i32 = 5;
@@ -26,8 +27,8 @@ pub(crate) struct Job {
 pub(crate) struct Computed {
     /// One block for each present output, hashed, or why the kernel refused.
     pub(crate) result: Result<Vec<Option<Block>>, KernelError>,
-    /// Nanoseconds in the kernel.
-    pub(crate) compute_ns: u64,
+    /// Where and when.
+    pub(crate) ran: Ran,
 }
 
 /// Compute threads; they end when this is dropped.
@@ -37,15 +38,15 @@ pub(crate) struct ComputePool {
 }
 
 impl ComputePool {
-    /// Starts `cores` threads.
-    pub(crate) fn start(cores: NonZero<u32>) -> std::io::Result<Self> {
+    /// Starts `cores` threads; `clock` shows when each job began.
+    pub(crate) fn start(cores: NonZero<u32>, clock: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let threads = (0..cores.get())
-            .map(|i| {
+            .map(|thread| {
                 let queue = Arc::clone(&queue);
                 std::thread::Builder::new()
-                    .name(format!("compute-{i}"))
+                    .name(format!("compute-{thread}"))
                     .spawn(move || {
                         yield_to_io();
                         let mut scratch = Vec::new();
@@ -55,7 +56,7 @@ impl ComputePool {
                                 Err(_) => return,
                             };
                             let Ok(job) = job else { return };
-                            run(job, &mut scratch);
+                            run(job, &mut scratch, thread, clock);
                         }
                     })
             })
@@ -92,7 +93,7 @@ fn yield_to_io() {
     let _ = rustix::process::setpriority_process(None, COMPUTE_NICE);
 }
 
-fn run(job: Job, scratch: &mut Vec<f64>) {
+fn run(job: Job, scratch: &mut Vec<f64>, thread: u32, clock: Clock) {
     let shapes: Vec<_> = job
         .inputs
         .iter()
@@ -127,7 +128,7 @@ fn run(job: Job, scratch: &mut Vec<f64>) {
                 .map(|(shape, buf)| TileMut::new(*shape, buf.as_f64_mut()))
         })
         .collect();
-    let clock = Clock::start();
+    let began = clock.now();
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         job.kernel.run(&mut TaskTiles {
             inputs: &inputs,
@@ -135,7 +136,7 @@ fn run(job: Job, scratch: &mut Vec<f64>) {
             scratch: &mut scratch[..words],
         })
     }));
-    let compute_ns = clock.now().as_nanos();
+    let compute_ns = clock.now().as_nanos() - began.as_nanos();
     let made: Vec<_> = outputs
         .iter()
         .map(|o| o.as_ref().map(|o| o.shape))
@@ -158,7 +159,12 @@ fn run(job: Job, scratch: &mut Vec<f64>) {
             job.kernel.name()
         ))),
     };
-    (job.then)(Computed { result, compute_ns });
+    let ran = Ran {
+        thread,
+        began,
+        compute_ns,
+    };
+    (job.then)(Computed { result, ran });
 }
 
 /// The block of a tile that a kernel has made: a short one has memory of its own length, so that what the

@@ -24,6 +24,7 @@ use crate::machine::profile::Profile;
 use crate::machine::scheduler::{Action, Input, PhaseFigures, Scheduler};
 use crate::machine::{Timestamp, WorkerId};
 use crate::plan::{Plan, PlanSpec};
+use crate::trace::Spool;
 
 /// Messages that wait for one worker: a worker has a few tasks, so that more means it is stuck.
 const OUTBOX_MAX: usize = 4_096;
@@ -87,6 +88,8 @@ pub(crate) struct Coordinator {
     /// The run's mail, where control may come that way.
     pub(crate) mail: Option<Mail>,
     pub(crate) introductions: Introductions,
+    /// What becomes the trace, in a run that is traced.
+    pub(crate) trace: Option<Arc<Mutex<Spool>>>,
 }
 
 /// A worker has proved who it is and said hello; whether it is taken in.
@@ -188,6 +191,11 @@ impl Coordinator {
                 }
                 Action::Failed(reason) => self.tell_run(RunEvent::Failed(reason)),
             }
+        }
+        if let Some(trace) = &self.trace
+            && let Ok(mut trace) = trace.lock()
+        {
+            trace.add(&self.machine.take_records());
         }
         if cfg!(debug_assertions) {
             self.machine.check_invariants();

@@ -138,7 +138,8 @@ pub(crate) async fn work(
     let plan = Plan::checked_elsewhere(plan, joining.kernels)
         .map_err(|error| WorkerError::Protocol(error.to_string()))?;
     let cores = NonZero::new(settings.cores).unwrap_or(NonZero::<u32>::MIN);
-    let pool = ComputePool::start(cores).map_err(WorkerError::Threads)?;
+    let clock = Clock::start();
+    let pool = ComputePool::start(cores, clock).map_err(WorkerError::Threads)?;
     let (outbox, waiting) = mpsc::channel(OUTBOX_MAX);
     let coordinator = sender.remote_addr();
     let (stopped, stop) = oneshot::channel();
@@ -153,6 +154,7 @@ pub(crate) async fn work(
         pool,
         outbox,
         stopped,
+        clock,
     );
     let actor = actor.living(joining.life).start();
     let sending = actix::spawn(send_all(sender, waiting));
@@ -321,8 +323,8 @@ impl WorkerActor {
         pool: ComputePool,
         outbox: mpsc::Sender<Vec<u8>>,
         stopped: oneshot::Sender<()>,
+        clock: Clock,
     ) -> Self {
-        let clock = Clock::start();
         let (finished, queue) = mpsc::channel(2 * settings.cores as usize + 2);
         Self {
             stun: settings.stun.clone(),
@@ -593,7 +595,7 @@ impl Handler<Told> for WorkerActor {
             }
             ToWorker::Assign(assignment) => self.input(ctx, Input::Assigned(assignment)),
             ToWorker::Preload { keys } => self.input(ctx, Input::Preload(keys)),
-            ToWorker::Store { keys, lost } => self.input(ctx, Input::Store(keys, lost)),
+            ToWorker::Store { keys, reason } => self.input(ctx, Input::Store(keys, reason)),
             ToWorker::Take { blocks } => self.input(ctx, Input::Take(blocks)),
             ToWorker::Observed { .. } | ToWorker::Introduce { .. } => {}
             ToWorker::Stop => ctx.stop(),
@@ -645,7 +647,7 @@ impl Handler<Finished> for WorkerActor {
         if let Some(life) = &self.life {
             life.tasks.fetch_add(1, Ordering::Relaxed);
         }
-        let Computed { result, compute_ns } = computed;
+        let Computed { result, ran } = computed;
         let result = result.map(|blocks| {
             let slots = self.plan.output_slots(&task).into_iter().zip(blocks);
             let made = slots.filter_map(|(key, block)| Some((key?, block?)));
@@ -657,6 +659,6 @@ impl Handler<Finished> for WorkerActor {
             .collect()
         });
         let result = result.map_err(|error| self.plan.explain(&task, &error));
-        self.input(ctx, Input::Computed(lease, result, compute_ns));
+        self.input(ctx, Input::Computed(lease, result, ran));
     }
 }

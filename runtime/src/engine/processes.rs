@@ -1,5 +1,6 @@
 //! Workers as child processes of the driver. A child gets its ticket, secrets included, through its
-//! standard input, and ends when that closes: no orphan outlives the driver, whatever ends it.
+//! standard input, and ends when that closes: no orphan outlives the driver, whatever ends it. SIGTERM asks
+//! it to leave: it gives its blocks to others first.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use peerwren_transports::identity::NodeIdentity;
 use peerwren_transports::store::Place;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::prelude::*;
 
@@ -29,6 +31,8 @@ pub(crate) const WORKER_VARIABLE: &str = "PEERWREN_WORKER_PROCESS";
 /// The store's folder, where it is to go when the driver does. Beside the ticket, since the driver may be
 /// killed before it has written that.
 const TEMPORARY_STORE_VARIABLE: &str = "PEERWREN_WORKER_TEMPORARY_STORE";
+/// Exit status of a worker that a second SIGTERM ends, as shells count it.
+const STATUS_AT_ONCE: i32 = 143;
 /// How long workers that were told to stop may take.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -225,12 +229,29 @@ fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
         .init();
     end_with_driver(temporary_store)?;
     let system = actix::System::with_tokio_rt(crate::run::runtime);
-    let joining = system.block_on(ticket.joining(kernels))?;
-    // Kept, never used: this worker is ended by its driver or by its standard input.
-    let (_never, cancelled) = oneshot::channel();
-    system
-        .block_on(work(joining, cancelled))
-        .map_err(|error| error.to_string())
+    system.block_on(async {
+        let leave = leave_when_asked()?;
+        let joining = ticket.joining(kernels).await?;
+        work(joining, leave)
+            .await
+            .map_err(|error| error.to_string())
+    })
+}
+
+/// Told when SIGTERM comes: this worker gives its blocks away and leaves, and the driver starts another. A
+/// second one ends it at once.
+fn leave_when_asked() -> Result<oneshot::Receiver<()>, String> {
+    let mut asked = signal(SignalKind::terminate())
+        .map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let (leave, leaves) = oneshot::channel();
+    actix::spawn(async move {
+        asked.recv().await;
+        // It may be at its end already.
+        let _ = leave.send(());
+        asked.recv().await;
+        std::process::exit(STATUS_AT_ONCE);
+    });
+    Ok(leaves)
 }
 
 fn read_ticket() -> Result<Ticket, String> {

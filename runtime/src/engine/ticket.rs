@@ -3,6 +3,7 @@
 //! variable or a store.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::identity::NodeIdentity;
@@ -18,6 +19,9 @@ use crate::options::ControlChoice;
 pub(crate) const TICKET_VERSION: &str = "3";
 /// Longest ticket: an identity of a few kB, a place, and 16 addresses of up to 260 bytes.
 pub(crate) const TICKET_BYTES_MAX: usize = 64 << 10;
+
+/// What a worker may take to leave: half of it for handing blocks to others, the rest for the store.
+const LEAVE: Duration = Duration::from_secs(20);
 
 /// What a worker must know to join.
 #[derive(Archive, Serialize, Deserialize, Clone)]
@@ -53,7 +57,7 @@ impl Ticket {
             kernels,
             block_bytes_max: usize::try_from(self.block_bytes_max).unwrap_or(usize::MAX),
             control: self.control,
-            leave: None,
+            leave: Some(LEAVE),
             life: None,
             listen: self.listen.parse::<SocketAddr>().map_err(|_| {
                 format!(

@@ -58,7 +58,7 @@ pub use schedule::Predicted;
 pub use terms::{COORDINATOR_TASK_S, LOOPBACK_BYTES_S, LOOPBACK_TRIP_S, REGION_TRIP_S, Terms};
 
 use crate::linalg::Job;
-use crate::options::{Exchange, MachineFacts, Resolved};
+use crate::options::{Chosen, Exchange, MachineFacts, Resolved};
 use crate::plan::Plan;
 use crate::prices::Work;
 use crate::report::{CostEstimate, PlanRecord, grouped};
@@ -94,6 +94,8 @@ pub struct Forecast {
     pub ib: u32,
     /// Reduction tree and rank grid.
     pub tree: String,
+    /// Options that were left open, what was chosen, and why.
+    pub chosen: Vec<Chosen>,
     /// Workers.
     pub workers: u32,
     /// Cores of each worker.
@@ -277,6 +279,7 @@ pub fn forecast(plan: &Plan, job: &Job, options: &Resolved, facts: &MachineFacts
         block: options.block,
         ib: options.ib,
         tree: options.tree.to_string(),
+        chosen: options.chosen.clone(),
         workers: options.workers,
         cores: options.cores,
         engine: options.engine.to_string(),

@@ -9,6 +9,8 @@ use crate::report::{counted, grouped, seconds};
 /// Columns and rows of a bar chart's bars, beside its labels.
 const CHART_COLUMNS: usize = 66;
 const CHART_ROWS: usize = 6;
+/// Columns of a line's text beside its name.
+const TEXT_COLUMNS: usize = 69;
 /// Columns of the label before each row.
 const LABEL_COLUMNS: usize = 9;
 /// Parts of a row: a bar that ends within one, in eighths.
@@ -19,6 +21,7 @@ impl fmt::Display for Forecast {
         let lines = [
             ("matrix", self.matrix()),
             ("plan", self.tiles()),
+            ("chosen", self.chosen()),
             ("workers", self.fleet()),
             ("tasks", self.tasks()),
             ("time", self.time()),
@@ -27,7 +30,8 @@ impl fmt::Display for Forecast {
         ];
         writeln!(f, "plan of {} of {}", self.command, self.plan.input)?;
         // The sizes of a user's own program are its own.
-        let is_told = |name: &str| self.command != "run" || !["matrix", "plan"].contains(&name);
+        let is_told =
+            |name: &str| self.command != "run" || !["matrix", "plan", "chosen"].contains(&name);
         for (name, text) in lines
             .iter()
             .filter(|(name, text)| is_told(name) && !text.is_empty())
@@ -82,6 +86,18 @@ impl Forecast {
             self.ib,
             self.tree,
         )
+    }
+
+    /// What was left open and is chosen, for one reason.
+    fn chosen(&self) -> String {
+        let options = self.chosen.iter();
+        let options: Vec<_> = options
+            .map(|chosen| format!("--{}", chosen.option))
+            .collect();
+        let reason = self.chosen.first().map(|chosen| chosen.reason.as_str());
+        reason.map_or(String::new(), |why| {
+            wrapped(&format!("{}: {why}", options.join(" and ")))
+        })
     }
 
     /// The workers, which the picture says too.
@@ -237,6 +253,25 @@ impl Forecast {
         }
         text
     }
+}
+
+/// A sentence in lines of at most [`TEXT_COLUMNS`], broken at spaces.
+fn wrapped(sentence: &str) -> String {
+    let mut text = String::new();
+    let mut columns = 0;
+    for word in sentence.split(' ') {
+        let wide = word.chars().count();
+        if columns > 0 && columns + 1 + wide > TEXT_COLUMNS {
+            text.push('\n');
+            columns = 0;
+        } else if columns > 0 {
+            text.push(' ');
+            columns += 1;
+        }
+        text.push_str(word);
+        columns += wide;
+    }
+    text
 }
 
 /// Operations in the unit that fits.

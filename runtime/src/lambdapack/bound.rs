@@ -133,6 +133,16 @@ impl Bound {
         &self.inner.tasks[usize::from(stmt)].kernel
     }
 
+    /// File and line, from 1, where a statement calls its kernel.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such statement.
+    pub fn statement_place(&self, stmt: u16) -> (&str, usize) {
+        let span = self.inner.tasks[usize::from(stmt)].kernel_span;
+        self.inner.model.sources.place(span)
+    }
+
     /// How many tasks there are.
     pub fn task_count(&self) -> u64 {
         self.inner

@@ -39,6 +39,13 @@ pub(crate) struct SourceFile {
 }
 
 impl Sources {
+    /// The file and the line, from 1, in which a span begins.
+    pub(crate) fn place(&self, span: Span) -> (&str, usize) {
+        let file = &self.files[usize::from(span.file).min(self.files.len() - 1)];
+        let before = floor_char(&file.text, span.start as usize);
+        (&file.name, file.text[..before].matches('\n').count() + 1)
+    }
+
     /// Makes the diagnosis of `headline` at `span`.
     pub(crate) fn diagnose(&self, span: Span, headline: impl Into<String>) -> Diagnosis {
         let file = &self.files[usize::from(span.file).min(self.files.len() - 1)];

@@ -7,12 +7,17 @@ use peerwren_kernels::tile::TileRef;
 use peerwren_transports::block::BlockKey;
 
 use super::job::Wanted;
+use crate::control::Purpose;
+use crate::machine::moves::MoveTable;
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::PhaseFigures;
 use crate::matrix::NpyWriter;
 use crate::plan::Plan;
 use crate::prices::{Prices, Usage, Work};
-use crate::report::{ByteCounts, PhaseStats, ProfileSeries, RequestCounts, WayCounts, WorkerStats};
+use crate::report::{
+    ByteCounts, PairMoves, PhaseStats, ProfileSeries, RequestCounts, StatementMoves, WayCounts,
+    WorkerStats,
+};
 use crate::run::{Outcome, Results, RunError};
 
 /// Writes an output as `.npy` beside its final name; tiles that the output does not have are zero.
@@ -82,13 +87,15 @@ pub(super) fn series(profile: &Profile) -> ProfileSeries {
 }
 
 /// The figures of a phase in the report's form.
-pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) -> PhaseStats {
+pub(super) fn stats(figures: &PhaseFigures, plan: &Plan, phase: usize, cores: u32) -> PhaseStats {
     let mut stats = PhaseStats {
         factor_s: figures.span.as_secs_f64(),
-        tasks,
+        tasks: plan.task_count(phase),
         tasks_recomputed: figures.tasks_recomputed,
         tasks_restored: figures.tasks_restored,
-        flops,
+        flops: plan.phase_flops(phase),
+        moved_by_statement: by_statement(&figures.moves, plan),
+        moved_by_pair: by_pair(&figures.moves),
         workers_lost: figures.lost,
         workers_replaced: figures.replaced,
         workers_refused: figures.refused,
@@ -133,6 +140,55 @@ pub(super) fn stats(figures: &PhaseFigures, tasks: u64, flops: u64, cores: u32) 
         });
     }
     stats
+}
+
+fn by_statement(moves: &MoveTable, plan: &Plan) -> Vec<StatementMoves> {
+    let labels = plan.family_labels();
+    let rows = moves.by_statement.iter();
+    rows.map(|((purpose, family), bytes)| {
+        let row = StatementMoves {
+            block: labels[usize::from(*family)].clone(),
+            peer: bytes.peer,
+            store: bytes.store,
+            input: bytes.input,
+            ..StatementMoves::default()
+        };
+        match *purpose {
+            Purpose::Task { phase, stmt } => {
+                let phase = usize::from(phase);
+                let (program, line) = plan.statement_place(phase, stmt);
+                StatementMoves {
+                    phase: plan.phase_name(phase).to_owned(),
+                    program: program.to_owned(),
+                    statement: u32::from(stmt) + 1,
+                    line: u32::try_from(line).unwrap_or(u32::MAX),
+                    kernel: plan.statement_kernel(phase, stmt).to_owned(),
+                    ..row
+                }
+            }
+            Purpose::Preload | Purpose::Handover => StatementMoves {
+                kernel: if *purpose == Purpose::Preload {
+                    "preload".to_owned()
+                } else {
+                    "handover".to_owned()
+                },
+                ..row
+            },
+        }
+    })
+    .collect()
+}
+
+fn by_pair(moves: &MoveTable) -> Vec<PairMoves> {
+    let pairs = moves.by_pair.iter();
+    pairs
+        .map(|((from, to), moved)| PairMoves {
+            from: from.0,
+            to: to.0,
+            bytes: moved.bytes,
+            blocks: moved.blocks,
+        })
+        .collect()
 }
 
 /// Adds what a phase cost in the cloud, by estimate and as measured; nothing where it ran elsewhere.

@@ -17,6 +17,7 @@ use crate::plan::Plan;
 use crate::report::{PhaseStats, PlanRecord, Progress, Report, SCHEMA_VERSION};
 use crate::run::{Interrupt, Results, Run, RunError};
 use crate::runs::SavedRun;
+use crate::trace::{Header, TraceFile};
 
 /// Unit roundoff of f64, LAPACK's eps.
 const EPS: f64 = f64::EPSILON / 2.0;
@@ -29,6 +30,7 @@ pub(super) struct Terms {
     pub(super) results: Vec<(String, ResultPlace)>,
     pub(super) kernels: KernelSet,
     pub(super) report: Option<PathBuf>,
+    pub(super) trace: Option<PathBuf>,
     pub(super) interrupt: Interrupt,
 }
 
@@ -66,6 +68,12 @@ pub(super) fn execute(
         uploads_inputs: terms.options.engine.is_remote(),
         saved,
         is_resumed,
+        trace: terms.trace.clone().map(|path| TraceFile {
+            path,
+            header: Header {
+                title: format!("{} of {}", job.operation, job.input),
+            },
+        }),
     };
     let files: Vec<_> = job
         .wanted
@@ -93,8 +101,7 @@ pub(super) fn execute(
             .phases
             .get(number)
             .map_or_else(PhaseStats::default, |figures| {
-                let (tasks, flops) = (plan.task_count(number), plan.phase_flops(number));
-                let stats = stats(figures, tasks, flops, options.cores);
+                let stats = stats(figures, &plan, number, options.cores);
                 priced(stats, &plan, number, &outcome, &options.prices)
             })
     };
@@ -123,6 +130,7 @@ pub(super) fn execute(
         block: options.block,
         ib: options.ib,
         tree: options.tree.to_string(),
+        chosen: options.chosen.clone(),
         workers: options.workers,
         cores: cores_of(&outcome.phases).unwrap_or(options.cores),
         engine: options.engine.to_string(),
@@ -148,6 +156,7 @@ pub(super) fn execute(
     Ok(Outcome {
         report,
         files: files.collect(),
+        trace_error: outcome.trace_error,
     })
 }
 

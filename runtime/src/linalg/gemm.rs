@@ -26,10 +26,13 @@ pub(super) fn build(builder: &mut Builder<'_>, scales: &Scales) -> Result<(), Ru
         }
         builder.phase("factor", "gemm_numpywren", &sizes, inputs)
     } else {
-        let (p, q) = builder.grid()?;
+        let Tree::Grid { p, q, layers, .. } = builder.options().tree else {
+            return Err(builder.no_such_tree("auto or grid:PxQ[xZ]"));
+        };
         let options = [
-            ("P", p),
-            ("Q", q),
+            ("P", p.into()),
+            ("Q", q.into()),
+            ("Z", layers.into()),
             ("scaled", scaled.into()),
             ("onto", onto.into()),
         ];

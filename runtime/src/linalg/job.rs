@@ -116,14 +116,21 @@ impl<'a> Builder<'a> {
 
     /// The grid of ranks, for an operation that has no reduction tree.
     pub(super) fn grid(&self) -> Result<(u64, u64), RunError> {
-        let tree = &self.options().tree;
-        let Tree::Grid { p, q, .. } = *tree else {
-            return Err(RunError::Usage(format!(
-                "--tree {tree}: {} has no such tree; expected auto or grid:PxQ",
-                self.request.operation.name()
-            )));
+        let Tree::Grid {
+            p, q, layers: 1, ..
+        } = self.options().tree
+        else {
+            return Err(self.no_such_tree("auto or grid:PxQ"));
         };
         Ok((p.into(), q.into()))
+    }
+
+    /// The tree that was asked for is not one of the operation's.
+    pub(super) fn no_such_tree(&self, expected: &str) -> RunError {
+        let (tree, name) = (&self.options().tree, self.request.operation.name());
+        RunError::Usage(format!(
+            "--tree {tree}: {name} has no such tree; expected {expected}"
+        ))
     }
 
     /// Rows and columns of the run's tiles.

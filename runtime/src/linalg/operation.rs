@@ -5,6 +5,7 @@ use super::job::Builder;
 use super::program::{self, ProgramCall};
 use super::truncated::{self, Truncation};
 use super::{algebra, cholesky, gemm, least_squares, lu, qr, svd, triangular, tsqr};
+use crate::options::{Method, Problem};
 use crate::run::RunError;
 
 /// What is to be computed. Sizes are rows x columns; k = min(m, n).
@@ -220,6 +221,28 @@ impl Operation {
             operation: self.name(),
             problem,
         })
+    }
+
+    /// What block and grid are chosen for.
+    ///
+    /// # Errors
+    /// The inputs' number or shapes do not fit the operation.
+    pub fn problem(&self, inputs: &[(u64, u64)]) -> Result<Problem, ShapeError> {
+        let (m, n) = self.shape(inputs)?;
+        let method = match self {
+            Self::Gemm(_) => Method::Product { depth: inputs[0].1 },
+            Self::Cholesky | Self::Posv | Self::Trsm(_) => Method::Cholesky,
+            Self::Lu | Self::Solve => Method::Lu,
+            Self::Svd => Method::Bidiagonal,
+            Self::Qr
+            | Self::Tsqr
+            | Self::Lstsq
+            | Self::TruncatedSvd(_)
+            | Self::Add(_)
+            | Self::Norm(_)
+            | Self::Program(_) => Method::Qr,
+        };
+        Ok(Problem { m, n, method })
     }
 
     /// Whether results can be checked as LAPACK's tests do.

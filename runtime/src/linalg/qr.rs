@@ -99,7 +99,13 @@ pub(super) fn params(
         Tree::Numpywren { .. } => return Ok(vec![("n", n), ("nb", nb)]),
         Tree::Flat { .. } => (1, 1, 0),
         Tree::Binary { .. } => (m.div_ceil(nb), 1, 1),
-        Tree::Grid { p, q, heads } => (p.into(), q.into(), u64::from(heads == Heads::Binary)),
+        Tree::Grid { layers: 2.., .. } => {
+            return Err(RunError::Usage(format!(
+                "--tree {}: reflectors have no layers; expected auto, flat, binary or grid:PxQ",
+                options.tree
+            )));
+        }
+        Tree::Grid { p, q, heads, .. } => (p.into(), q.into(), u64::from(heads == Heads::Binary)),
     };
     Ok(vec![
         ("m", m),

@@ -31,6 +31,9 @@ pub struct Request {
     pub kernels: KernelSet,
     /// Where whoever asks writes the report; only noted, for whoever resumes the run.
     pub report: Option<PathBuf>,
+    /// Where a trace of the run is written, for chrome://tracing, Perfetto and `peerwren story`; also of a
+    /// run that fails.
+    pub trace: Option<PathBuf>,
     /// Stops the run from outside.
     pub interrupt: Interrupt,
 }
@@ -47,6 +50,7 @@ impl Request {
             check: false,
             kernels: KernelSet::standard(),
             report: None,
+            trace: None,
             interrupt: Interrupt::default(),
         }
     }
@@ -86,6 +90,8 @@ pub struct Outcome {
     pub report: Report,
     /// The files and arrays written: what and where.
     pub files: Vec<(String, ResultPlace)>,
+    /// Why there is no trace, in one line, where there was to be one: all else is complete.
+    pub trace_error: Option<String>,
 }
 
 /// Runs an operation; `progress` is called on this thread about ten times a second.
@@ -109,6 +115,7 @@ pub fn run(request: Request, progress: &mut dyn FnMut(&Progress)) -> Result<Outc
         results: request.results,
         kernels: request.kernels,
         report: request.report,
+        trace: request.trace,
         interrupt: request.interrupt,
     };
     execute(clock, terms, job, None, progress)

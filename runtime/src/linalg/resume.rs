@@ -1,6 +1,7 @@
 //! Finishes a run whose driver died, from what that driver saved and from the newest sound manifest in the
 //! run's store.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use peerwren_kernels::op::KernelSet;
@@ -34,6 +35,8 @@ pub struct ResumeOptions {
     pub policy: Option<Policy>,
     /// Bytes of memory of each worker.
     pub memory: Option<u64>,
+    /// Where a trace of what is left of the run is written.
+    pub trace: Option<PathBuf>,
 }
 
 impl From<RunsError> for RunError {
@@ -85,6 +88,7 @@ pub fn resume(
         results,
         kernels,
         report: record.report_path(),
+        trace: options.trace.clone(),
         interrupt,
     };
     execute(clock, terms, job, Some(saved), progress)

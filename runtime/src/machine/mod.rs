@@ -10,6 +10,7 @@ pub mod cache;
 pub mod directory;
 pub mod fleet;
 pub mod lease;
+pub mod moves;
 pub mod policy;
 pub mod profile;
 pub mod rendezvous;
@@ -24,7 +25,20 @@ use std::fmt;
 use std::time::Duration;
 
 /// A moment of a run: nanoseconds since the driver of the machine began to count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

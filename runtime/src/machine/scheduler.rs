@@ -29,13 +29,15 @@ use super::autoscaler::{Autoscaler, Elastic};
 use super::directory::Directory;
 use super::fleet::{Fleet, Rank};
 use super::lease::{Lease, Leases};
+use super::moves::MoveTable;
 use super::profile::Profile;
 use super::taskset::TaskSet;
 use super::{LeaseId, Timestamp, WorkerId};
-use crate::control::{FromWorker, Made, Tally, ToWorker};
+use crate::control::{Counts, FromWorker, Made, Tally, ToWorker};
 use crate::manifest::Manifest;
 use crate::options::{Durability, Exchange, Policy};
 use crate::plan::{Plan, TaskId};
+use crate::trace::{Notes, Record, RunEvent};
 
 /// How a run is to be scheduled.
 #[derive(Clone, Debug)]
@@ -138,6 +140,8 @@ pub struct PhaseFigures {
     pub cores: BTreeMap<WorkerId, u32>,
     /// Pairs of workers by how they exchanged blocks, up to the phase's end.
     pub ways: WayCounts,
+    /// What came to workers, by statement and by pair: its sums are those of the counts.
+    pub moves: MoveTable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,10 +205,15 @@ pub struct Scheduler {
     flops_done: u64,
     /// What each worker had counted when the phase began.
     before: BTreeMap<WorkerId, Tally>,
+    /// What has moved since then.
+    moves: MoveTable,
     counted: Counters,
     counted_before: Counters,
     /// How workers reach each other.
     ways: Ways,
+    /// What a run that is traced has come to since it was last asked.
+    records: Notes<Record>,
+    now: Timestamp,
     actions: VecDeque<Action>,
 }
 
@@ -242,11 +251,26 @@ impl Scheduler {
             first_start: None,
             flops_done: 0,
             before: BTreeMap::new(),
+            moves: MoveTable::default(),
             counted: Counters::default(),
             counted_before: Counters::default(),
             ways: Ways::default(),
+            records: Notes::new(false),
+            now: Timestamp::default(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// The same that records what it does, for a trace.
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.records = Notes::new(true);
+        self
+    }
+
+    /// What happened since this was last asked, in a run that is traced.
+    pub fn take_records(&mut self) -> Vec<Record> {
+        self.records.take()
     }
 
     /// Takes in what happened.
@@ -254,6 +278,7 @@ impl Scheduler {
         if self.stage == Stage::Over {
             return;
         }
+        self.now = now;
         match input {
             Input::Begin => self.begin(now),
             Input::Joined(worker, addresses, bits) => self.joined(now, worker, addresses, bits),
@@ -275,6 +300,7 @@ impl Scheduler {
 
     /// Acts on time that has passed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.now = now;
         if let Stage::Gathering { deadline } = self.stage
             && now >= deadline
             && self.fleet.joined().next().is_some()
@@ -453,9 +479,9 @@ impl Scheduler {
                 made,
                 dropped,
                 compute_ns,
-                tally,
+                counts,
             } => {
-                self.count(worker, tally);
+                self.count(worker, counts);
                 self.finished(now, worker, lease, &made, compute_ns);
                 self.dropped(worker, &dropped);
                 self.must_give_away(worker, made.iter().map(|block| block.key));
@@ -463,6 +489,12 @@ impl Scheduler {
             }
             FromWorker::Missing { lease: id, blocks } => {
                 if let Some(lease) = self.take_lease(id, worker) {
+                    self.note(|| RunEvent::GivenBack {
+                        lease: id,
+                        task: lease.task,
+                        worker,
+                        missing: blocks.iter().map(|missed| missed.key).collect(),
+                    });
                     let inputs = self
                         .ready
                         .remove(&lease.task)
@@ -479,8 +511,8 @@ impl Scheduler {
                 }
                 self.dispatch(now);
             }
-            FromWorker::Durable { keys, tally } => {
-                self.count(worker, tally);
+            FromWorker::Durable { keys, counts } => {
+                self.count(worker, counts);
                 for key in keys {
                     self.durable(key);
                 }
@@ -492,13 +524,13 @@ impl Scheduler {
             FromWorker::Taken {
                 keys,
                 refused,
-                tally,
+                counts,
             } => {
-                self.count(worker, tally);
+                self.count(worker, counts);
                 self.taken(now, worker, &keys, &refused);
             }
-            FromWorker::Preloaded { keys, tally } => {
-                self.count(worker, tally);
+            FromWorker::Preloaded { keys, counts } => {
+                self.count(worker, counts);
                 for key in keys {
                     self.holds(key, worker);
                 }
@@ -506,8 +538,8 @@ impl Scheduler {
                     self.start_phase(now, 0);
                 }
             }
-            FromWorker::Alive { dropped, tally } => {
-                self.count(worker, tally);
+            FromWorker::Alive { dropped, counts } => {
+                self.count(worker, counts);
                 self.dropped(worker, &dropped);
                 // What did not pay a second ago may pay now.
                 self.touched.insert(worker);
@@ -523,9 +555,18 @@ impl Scheduler {
         self.settle(now, worker);
     }
 
-    fn count(&mut self, worker: WorkerId, tally: Tally) {
+    fn count(&mut self, worker: WorkerId, counts: Counts) {
         if let Some(member) = self.fleet.get_mut(worker) {
-            member.tally = tally;
+            member.tally = counts.tally;
+            let known = counts.moves.iter().filter(|moved| self.plan.knows(moved));
+            self.moves.add(worker, known);
+            let at = self.now;
+            self.records.add(|| Record::Heard {
+                at,
+                worker,
+                sent_ns: counts.sent_ns,
+                events: counts.events,
+            });
         }
     }
 
@@ -585,6 +626,7 @@ impl Scheduler {
 
     fn start_phase(&mut self, now: Timestamp, phase: usize) {
         self.stage = Stage::Running { phase };
+        self.note(|| RunEvent::Phase(u8::try_from(phase).unwrap_or(u8::MAX)));
         self.first_start = None;
         self.flops_done = 0;
         let plan = Arc::clone(&self.plan);
@@ -633,6 +675,7 @@ impl Scheduler {
             leases_expired: counted.leases_expired - before.leases_expired,
             cores: self.cores.clone(),
             ways: self.ways.counts(),
+            moves: std::mem::take(&mut self.moves),
         };
         for (worker, lost, tally) in self.fleet.tallies() {
             let before = self.before.insert(worker, tally).unwrap_or_default();
@@ -640,6 +683,12 @@ impl Scheduler {
         }
         self.counted_before = counted;
         figures
+    }
+
+    /// Records something, in a run that is traced.
+    fn note(&mut self, event: impl FnOnce() -> RunEvent) {
+        let at = self.now;
+        self.records.add(|| Record::Run { at, event: event() });
     }
 
     fn send(&mut self, worker: WorkerId, message: ToWorker) {
@@ -657,6 +706,7 @@ impl Scheduler {
     fn fail(&mut self, reason: String) {
         if self.stage != Stage::Over {
             self.stop_all();
+            self.note(|| RunEvent::Failed(reason.clone()));
             self.actions.push_back(Action::Failed(reason));
         }
     }

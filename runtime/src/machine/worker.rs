@@ -13,11 +13,16 @@ use peerwren_transports::block::{BlockKey, Digest};
 
 use self::ladder::{Ladder, Line};
 use super::cache::{Cache, Copy, NextUse};
-use super::{LeaseId, Timestamp, WorkerId};
-use crate::control::{Assignment, FromWorker, InputHint, Made, Tally, WorkerSettings};
+use super::{LeaseId, Timestamp};
+pub use crate::control::Origin;
+use crate::control::{
+    Assignment, Counts, FromWorker, InputHint, Made, Moves, Purpose, StoreReason, Tally,
+    WorkerSettings,
+};
 use crate::matrix::Moved;
 use crate::options::{Durability, Exchange};
 use crate::plan::{Plan, TaskId};
+use crate::trace::{DropReason, EVENTS_MAX, Notes, WorkerEvent};
 
 /// Blocks on their way to this worker at a time: two hide each other's latency, more only share
 /// the bandwidth.
@@ -36,17 +41,28 @@ pub enum Input {
     /// The coordinator wants inputs in the cache.
     Preload(Vec<BlockKey>),
     /// The coordinator wants these in the store; if it may have lost them, also those that were put before.
-    Store(Vec<BlockKey>, bool),
+    Store(Vec<BlockKey>, StoreReason),
     /// The coordinator wants these kept here, since whoever keeps them is to leave.
     Take(Vec<InputHint>),
     /// This worker must leave, and can give blocks away for so long.
     Leave(Duration),
     /// A fetch ended, and moved so much.
     Fetched(Copy, Result<Moved, FetchFailure>),
-    /// A kernel ended, after so many nanoseconds.
-    Computed(LeaseId, Result<Vec<Output>, String>, u64),
+    /// A kernel ended.
+    Computed(LeaseId, Result<Vec<Output>, String>, Ran),
     /// A block is in the store, for which so much was moved, or cannot be put there.
     Stored(Copy, Result<Moved, String>),
+}
+
+/// Where and when a kernel ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Number of the compute thread.
+    pub thread: u32,
+    /// When it began.
+    pub began: Timestamp,
+    /// Nanoseconds in the kernel.
+    pub compute_ns: u64,
 }
 
 /// Why a fetch brought nothing.
@@ -58,17 +74,6 @@ pub enum FetchFailure {
     NoPath,
     /// Nobody will have it: the run cannot go on.
     Fatal(String),
-}
-
-/// Where a block is fetched from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// Another worker.
-    Peer(WorkerId),
-    /// The object store.
-    Store,
-    /// The run's input.
-    Source,
 }
 
 /// What is to be done.
@@ -120,6 +125,8 @@ struct Job {
     state: State,
     made: Vec<Made>,
     compute_ns: u64,
+    /// When it was assigned.
+    told: Timestamp,
 }
 
 /// The state machine of a worker.
@@ -136,7 +143,9 @@ pub struct Worker {
     fetch_queue: VecDeque<Copy>,
     fetching: usize,
     line: Line,
-    store_queue: VecDeque<Copy>,
+    store_queue: VecDeque<(Copy, StoreReason)>,
+    /// Why and since when copies are on their way to the store.
+    puts: BTreeMap<Copy, (StoreReason, Timestamp)>,
     storing: usize,
     preload_left: Option<BTreeSet<BlockKey>>,
     preloaded: Vec<BlockKey>,
@@ -149,6 +158,10 @@ pub struct Worker {
     /// Blocks that have left the cache since the coordinator was last told.
     dropped: BTreeSet<BlockKey>,
     tally: Tally,
+    /// Blocks and bytes that came since the coordinator was last told.
+    moves: BTreeMap<(Purpose, u16, Origin), (u64, u64)>,
+    /// What it did since then, in a run that is traced.
+    events: Notes<WorkerEvent>,
     alive_at: Timestamp,
     actions: VecDeque<Action>,
 }
@@ -159,9 +172,6 @@ impl Worker {
     pub fn new(now: Timestamp, plan: Arc<Plan>, settings: WorkerSettings) -> Self {
         let alive_at = now.after(alive(&settings));
         Self {
-            cache: Cache::new(settings.memory_bytes),
-            plan,
-            settings,
             jobs: BTreeMap::new(),
             waiting: VecDeque::new(),
             ready: BTreeSet::new(),
@@ -171,6 +181,7 @@ impl Worker {
             fetching: 0,
             line: Line::default(),
             store_queue: VecDeque::new(),
+            puts: BTreeMap::new(),
             storing: 0,
             preload_left: None,
             preloaded: Vec::new(),
@@ -180,8 +191,13 @@ impl Worker {
             now,
             dropped: BTreeSet::new(),
             tally: Tally::default(),
+            moves: BTreeMap::new(),
+            events: Notes::new(settings.traces),
             alive_at,
             actions: VecDeque::new(),
+            cache: Cache::new(settings.memory_bytes),
+            plan,
+            settings,
         }
     }
 
@@ -191,11 +207,11 @@ impl Worker {
         match input {
             Input::Assigned(assignment) => self.assigned(assignment),
             Input::Preload(keys) => self.preload(keys),
-            Input::Store(keys, lost) => self.store(keys, lost),
+            Input::Store(keys, reason) => self.store(keys, reason),
             Input::Take(blocks) => self.keep(blocks),
             Input::Leave(span) => self.leave(span),
             Input::Fetched(copy, result) => self.fetched(copy, result),
-            Input::Computed(lease, result, compute_ns) => self.computed(lease, result, compute_ns),
+            Input::Computed(lease, result, ran) => self.computed(lease, result, ran),
             Input::Stored(copy, result) => self.stored(copy, result),
         }
         self.advance();
@@ -207,9 +223,20 @@ impl Worker {
             self.now = now;
             self.alive_at = now.after(alive(&self.settings));
             self.leave_in_time();
-            let (dropped, tally) = (self.take_dropped(), self.tally());
-            self.send(FromWorker::Alive { dropped, tally });
+            self.tell_alive();
         }
+    }
+
+    /// Tells what it did before it says what ends the run, in a run that is traced.
+    pub(super) fn last_words(&mut self) {
+        if self.events.is_on() {
+            self.tell_alive();
+        }
+    }
+
+    fn tell_alive(&mut self) {
+        let (dropped, counts) = (self.take_dropped(), self.counts());
+        self.send(FromWorker::Alive { dropped, counts });
     }
 
     /// The next thing to do, until there is none.
@@ -299,6 +326,7 @@ impl Worker {
             state: State::Waiting,
             made: Vec::new(),
             compute_ns: 0,
+            told: self.now,
         };
         self.jobs.insert(lease, job);
         self.waiting.push_back(lease);
@@ -326,29 +354,32 @@ impl Worker {
         }
         for copy in self.cache.shed() {
             self.dropped.insert(copy.key);
-            self.actions.push_back(Action::Drop(copy));
+            self.let_go(copy, DropReason::Dead);
         }
     }
 
     /// Puts blocks into the store that nobody else will put there.
-    fn store(&mut self, keys: Vec<BlockKey>, lost: bool) {
+    fn store(&mut self, keys: Vec<BlockKey>, reason: StoreReason) {
         let mut durable = Vec::new();
         for key in keys {
             let copy = Copy { key, private: None };
             match self.cache.get_mut(&copy) {
-                Some(held) if held.durable && !lost && !held.storing => durable.push(key),
-                Some(held) if held.present => self.put(copy),
+                Some(held) if held.durable && !reason.may_be_lost() && !held.storing => {
+                    durable.push(key);
+                }
+                Some(held) if held.present => self.put(copy, reason),
                 // The coordinator learns of it and asks another.
                 _ => drop(self.dropped.insert(key)),
             }
         }
         if !durable.is_empty() {
-            let (keys, tally) = (durable, self.tally());
-            self.send(FromWorker::Durable { keys, tally });
+            let (keys, counts) = (durable, self.counts());
+            self.send(FromWorker::Durable { keys, counts });
         }
     }
 
-    fn computed(&mut self, lease: LeaseId, result: Result<Vec<Output>, String>, compute_ns: u64) {
+    fn computed(&mut self, lease: LeaseId, result: Result<Vec<Output>, String>, ran: Ran) {
+        let compute_ns = ran.compute_ns;
         self.computing -= 1;
         let Some(mut job) = self.jobs.remove(&lease) else {
             return;
@@ -356,10 +387,19 @@ impl Worker {
         let outputs = match result {
             Ok(outputs) => outputs,
             Err(error) => {
+                self.last_words();
                 self.send(FromWorker::Failed { lease, error });
                 return;
             }
         };
+        self.events.add(|| WorkerEvent::Ran {
+            lease,
+            thread: ran.thread,
+            told_ns: job.told.as_nanos(),
+            began_ns: ran.began.as_nanos(),
+            took_ns: compute_ns,
+            made: outputs.iter().map(|o| (o.key, o.digest, o.bytes)).collect(),
+        });
         self.tally.tasks += 1;
         self.tally.compute_ns += compute_ns;
         self.pace.computed(compute_ns);
@@ -377,8 +417,8 @@ impl Worker {
                 durable: through,
             });
             self.made(copy, bytes);
-            if through || self.settings.durability == Durability::All || self.plan.is_result(&key) {
-                self.put(copy);
+            if let Some(reason) = self.stores_at_once(&key) {
+                self.put(copy, reason);
             }
         }
         if through {
@@ -386,6 +426,17 @@ impl Worker {
             self.jobs.insert(lease, job);
         } else {
             self.done(lease, job);
+        }
+    }
+
+    /// Why a block is put into the store as soon as it is made, if it is.
+    fn stores_at_once(&self, key: &BlockKey) -> Option<StoreReason> {
+        if self.plan.is_result(key) {
+            Some(StoreReason::Result)
+        } else if self.settings.exchange != Exchange::Peer {
+            Some(StoreReason::Exchange)
+        } else {
+            (self.settings.durability == Durability::All).then_some(StoreReason::All)
         }
     }
 
@@ -410,20 +461,22 @@ impl Worker {
 
     /// Queues a copy for the store. One that the store is said to have is put again: who asks has
     /// not found it there.
-    fn put(&mut self, copy: Copy) {
+    fn put(&mut self, copy: Copy, reason: StoreReason) {
         if let Some(held) = self.cache.get_mut(&copy)
             && !held.storing
         {
             held.storing = true;
-            self.store_queue.push_back(copy);
+            self.store_queue.push_back((copy, reason));
         }
     }
 
     fn stored(&mut self, copy: Copy, result: Result<Moved, String>) {
         self.storing -= 1;
+        let put = self.puts.remove(&copy);
         let moved = match result {
             Ok(moved) => moved,
             Err(error) => {
+                self.last_words();
                 self.send(FromWorker::Broken { error });
                 return;
             }
@@ -434,6 +487,15 @@ impl Worker {
         held.storing = false;
         held.durable = true;
         held.spare = true;
+        if let Some((reason, began)) = put {
+            self.events.add(|| WorkerEvent::Stored {
+                key: copy.key,
+                reason,
+                began_ns: began.as_nanos(),
+                ended_ns: self.now.as_nanos(),
+                bytes: moved.bytes,
+            });
+        }
         self.tally.store_written += moved.bytes;
         self.tally.store_put += moved.requests;
         if self.plan.is_result(&copy.key) {
@@ -443,11 +505,8 @@ impl Worker {
             job.state == State::Storing && job.made.iter().any(|made| made.key == copy.key)
         });
         let Some((&lease, job)) = waiting else {
-            let tally = self.tally();
-            self.send(FromWorker::Durable {
-                keys: vec![copy.key],
-                tally,
-            });
+            let (keys, counts) = (vec![copy.key], self.counts());
+            self.send(FromWorker::Durable { keys, counts });
             return;
         };
         if !job.made.iter().any(|made| self.is_storing(made.key, lease))
@@ -503,10 +562,14 @@ impl Worker {
             self.actions.push_back(Action::Compute(lease, job.task));
         }
         while self.storing < STORES_MAX
-            && let Some(copy) = self.store_queue.pop_front()
+            && let Some((copy, reason)) = self.store_queue.pop_front()
         {
             self.storing += 1;
+            self.puts.insert(copy, (reason, self.now));
             self.actions.push_back(Action::Store(copy));
+        }
+        if self.events.len() >= EVENTS_MAX {
+            self.tell_alive();
         }
     }
 
@@ -607,13 +670,13 @@ impl Worker {
                 .filter(|&&key| cache.get(&Copy { key, private: None }).is_none());
             self.dropped.extend(gone);
         }
-        let (dropped, tally) = (self.take_dropped(), self.tally());
+        let (dropped, counts) = (self.take_dropped(), self.counts());
         self.send(FromWorker::Done {
             lease,
             made: job.made,
             dropped,
             compute_ns: job.compute_ns,
-            tally,
+            counts,
         });
     }
 
@@ -624,8 +687,8 @@ impl Worker {
     fn preload_ended(&mut self) {
         if self.preload_left.as_ref().is_some_and(BTreeSet::is_empty) {
             self.preload_left = None;
-            let (keys, tally) = (std::mem::take(&mut self.preloaded), self.tally());
-            self.send(FromWorker::Preloaded { keys, tally });
+            let (keys, counts) = (std::mem::take(&mut self.preloaded), self.counts());
+            self.send(FromWorker::Preloaded { keys, counts });
         }
     }
 
@@ -646,16 +709,24 @@ impl Worker {
             if copy.private.is_none() {
                 self.dropped.insert(copy.key);
             }
-            self.actions.push_back(Action::Drop(copy));
+            self.let_go(copy, DropReason::Room);
         }
         for copy in room.spill {
-            self.put(copy);
+            self.put(copy, StoreReason::Spill);
         }
         room.taken
     }
 
     fn drop_copy(&mut self, copy: Copy) {
         self.cache.remove(&copy);
+        self.let_go(copy, DropReason::Private);
+    }
+
+    /// A copy has left the cache: its bytes go too.
+    fn let_go(&mut self, copy: Copy, reason: DropReason) {
+        let (key, at_ns) = (copy.key, self.now.as_nanos());
+        self.events
+            .add(|| WorkerEvent::Dropped { key, reason, at_ns });
         self.actions.push_back(Action::Drop(copy));
     }
 
@@ -676,6 +747,24 @@ impl Worker {
             cache_bytes,
             cache_bytes_peak,
             ..self.tally
+        }
+    }
+
+    /// What the coordinator is told of that, with what came since it was last told.
+    pub(super) fn counts(&mut self) -> Counts {
+        let moves = std::mem::take(&mut self.moves).into_iter();
+        let moves = moves.map(|((purpose, family, origin), (blocks, bytes))| Moves {
+            purpose,
+            family,
+            origin,
+            blocks,
+            bytes,
+        });
+        Counts {
+            tally: self.tally(),
+            moves: moves.collect(),
+            events: self.events.take(),
+            sent_ns: self.now.as_nanos(),
         }
     }
 

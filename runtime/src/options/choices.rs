@@ -44,6 +44,8 @@ pub enum TreeChoice {
         p: u32,
         /// Columns of the rank grid.
         q: u32,
+        /// Rank grids, between which the products of a sum are divided; 1 for all but a matrix product.
+        layers: u32,
         /// Tree over the heads; by shape when absent.
         heads: Option<Heads>,
     },
@@ -85,7 +87,8 @@ impl FromStr for TreeChoice {
             Some((shape, "binary")) => (shape, Some(Heads::Binary)),
             Some(_) => return Err(malformed()),
         };
-        let (p, q) = shape.split_once('x').ok_or_else(malformed)?;
+        let (p, rest) = shape.split_once('x').ok_or_else(malformed)?;
+        let (q, layers) = rest.split_once('x').unwrap_or((rest, "1"));
         let side = |digits: &str| -> Option<u32> {
             if digits.bytes().all(|b| b.is_ascii_digit()) {
                 digits.parse().ok()
@@ -93,11 +96,18 @@ impl FromStr for TreeChoice {
                 None
             }
         };
-        match (side(p), side(q)) {
-            (Some(0), Some(_)) | (Some(_), Some(0)) => Err(UnknownChoice {
-                reason: "a grid has at least 1 row and 1 column of ranks".into(),
+        match (side(p), side(q), side(layers)) {
+            (Some(0), Some(_), Some(_)) | (Some(_), Some(0), Some(_)) | (.., Some(0)) => {
+                Err(UnknownChoice {
+                    reason: "a grid has at least 1 row, 1 column and 1 layer of ranks".into(),
+                })
+            }
+            (Some(p), Some(q), Some(layers)) => Ok(Self::Grid {
+                p,
+                q,
+                layers,
+                heads,
             }),
-            (Some(p), Some(q)) => Ok(Self::Grid { p, q, heads }),
             _ => Err(malformed()),
         }
     }
@@ -109,15 +119,27 @@ impl fmt::Display for TreeChoice {
             Self::Auto => f.write_str("auto"),
             Self::Flat => f.write_str("flat"),
             Self::Binary => f.write_str("binary"),
-            Self::Grid { p, q, heads: None } => write!(f, "grid:{p}x{q}"),
             Self::Grid {
                 p,
                 q,
-                heads: Some(heads),
-            } => write!(f, "grid:{p}x{q}:{heads}"),
+                layers,
+                heads,
+            } => {
+                write_grid(f, *p, *q, *layers)?;
+                heads.map_or(Ok(()), |heads| write!(f, ":{heads}"))
+            }
             Self::Numpywren => f.write_str("numpywren"),
         }
     }
+}
+
+/// `grid:PxQ`, or `grid:PxQxZ` with more layers than one.
+pub(super) fn write_grid(f: &mut fmt::Formatter<'_>, p: u32, q: u32, layers: u32) -> fmt::Result {
+    write!(f, "grid:{p}x{q}")?;
+    if layers > 1 {
+        write!(f, "x{layers}")?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Heads {
@@ -262,6 +284,7 @@ mod tests {
             "grid:2x2",
             "grid:16x1:binary",
             "grid:1x3:chain",
+            "grid:4x2x2",
             "numpywren",
         ] {
             assert_eq!(text.parse::<TreeChoice>().unwrap().to_string(), text);
@@ -301,7 +324,7 @@ mod tests {
             ),
             (
                 "grid:0x2",
-                "a grid has at least 1 row and 1 column of ranks",
+                "a grid has at least 1 row, 1 column and 1 layer of ranks",
             ),
         ];
         for (text, reason) in table {

@@ -5,22 +5,30 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+mod calibration;
 mod choices;
+mod choose;
 mod durability;
 mod engine;
 mod facts;
 mod remote;
+mod replay;
 mod resolve;
 mod size;
 
 pub use peerwren_transports::store::Place;
 
+pub use calibration::{Calibration, CalibrationError};
 pub use choices::{ControlChoice, Exchange, Heads, Policy, StoreChoice, TreeChoice, UnknownChoice};
+#[cfg(test)]
+pub(crate) use choose::crossing;
+pub use choose::{Method, Problem};
 pub use durability::Durability;
 pub use engine::{EngineKind, Factor, ScalingOptions};
 pub use facts::MachineFacts;
 pub use remote::RemoteOptions;
-pub use resolve::{OptionError, Resolved, Tree};
+pub use replay::{Replay, ReplayError};
+pub use resolve::{Chosen, OptionError, Resolved, Tree};
 pub use size::{ByteSize, SizeError};
 
 use crate::prices::Prices;
@@ -48,7 +56,7 @@ pub const STUN_MAX: usize = 4;
 /// ```
 /// use peerwren::options::{RunOptions, TreeChoice};
 /// let options = RunOptions { workers: Some(4), tree: "grid:2x2".parse()?, ..RunOptions::default() };
-/// assert!(matches!(options.tree, TreeChoice::Grid { p: 2, q: 2, heads: None }));
+/// assert!(matches!(options.tree, TreeChoice::Grid { p: 2, q: 2, layers: 1, heads: None }));
 /// # Ok::<(), peerwren::options::UnknownChoice>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +100,8 @@ pub struct RunOptions {
     pub stun: Vec<String>,
     /// What a run on Lambda is priced by.
     pub prices: Prices,
+    /// The workers that block and tree are chosen for where they are left open.
+    pub calibration: Calibration,
 }
 
 impl Default for RunOptions {
@@ -116,6 +126,7 @@ impl Default for RunOptions {
             control: ControlChoice::Auto,
             stun: Vec::new(),
             prices: Prices::default(),
+            calibration: Calibration::default(),
         }
     }
 }

@@ -1,24 +1,22 @@
 //! Fills in what the user left open and refuses contradictions, before anything runs.
 //!
-//! What changes the bits of a result (block, inner block, tree) follows from the shape and, for the
-//! automatic tree alone, from the number of workers; nothing else of the machine enters.
+//! What changes the bits of a result is block, inner block and tree. Where these are given, nothing else of
+//! the run or the machine enters; where they are left open, they follow from the shape, the workers, their cores and
+//! memory, and the calibration (see `choose`).
 
 use std::fmt;
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
+use super::choices::write_grid;
+use super::choose::{Crew, Grid, choose, heads};
 use super::{
     BLOCK_MAX, ByteSize, CORES_MAX, ControlChoice, Durability, EngineKind, Exchange, Heads,
-    MachineFacts, Policy, RemoteOptions, RunOptions, ScalingOptions, StoreChoice, TreeChoice,
-    WORKER_MEMORY_PERCENT, WORKERS_MAX,
+    MachineFacts, Policy, Problem, RemoteOptions, RunOptions, ScalingOptions, StoreChoice,
+    TreeChoice, WORKER_MEMORY_PERCENT, WORKERS_MAX,
 };
 use crate::prices::Prices;
-
-/// The automatic block aims at this many tiles along the side of a square matrix.
-const TILES_A_SIDE: u64 = 16;
-/// Bounds of the automatic block: below, kernels are slow; above, parallelism is scarce.
-const AUTO_BLOCK: std::ops::RangeInclusive<u64> = 128..=1024;
-/// The automatic block is a multiple of this.
-const AUTO_BLOCK_STEP: u64 = 64;
 
 /// A run's options with nothing left open.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +63,19 @@ pub struct Resolved {
     pub stun: Vec<String>,
     /// What a run on Lambda is priced by.
     pub prices: Prices,
+    /// What was left open and chosen here.
+    pub chosen: Vec<Chosen>,
+}
+
+/// An option that was left open, what was chosen, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Name of the option.
+    pub option: String,
+    /// What was chosen.
+    pub value: String,
+    /// Why, in a sentence.
+    pub reason: String,
 }
 
 /// A reduction tree with its parameters.
@@ -90,6 +101,8 @@ pub enum Tree {
         p: u32,
         /// Columns of the rank grid.
         q: u32,
+        /// Rank grids, between which the products of a sum are divided; 1 for all but a matrix product.
+        layers: u32,
         /// Tree over the heads.
         heads: Heads,
     },
@@ -120,7 +133,15 @@ impl fmt::Display for Tree {
         match self {
             Self::Flat { .. } => f.write_str("flat"),
             Self::Binary { .. } => f.write_str("binary"),
-            Self::Grid { p, q, heads } => write!(f, "grid:{p}x{q}:{heads}"),
+            Self::Grid {
+                p,
+                q,
+                layers,
+                heads,
+            } => {
+                write_grid(f, *p, *q, *layers)?;
+                write!(f, ":{heads}")
+            }
             Self::Numpywren { .. } => f.write_str("numpywren"),
         }
     }
@@ -148,21 +169,32 @@ pub enum OptionError {
 }
 
 impl RunOptions {
-    /// Fills in every default for an `m` x `n` matrix and checks the whole.
+    /// Fills in every default for the QR of an `m` x `n` matrix and checks the whole.
     ///
     /// # Errors
     /// A value out of its bounds or a contradiction, by the names of the options.
     pub fn resolve(&self, m: u64, n: u64, facts: &MachineFacts) -> Result<Resolved, OptionError> {
+        self.resolve_for(&Problem::qr(m, n), facts)
+    }
+
+    /// Fills in every default for a problem and checks the whole.
+    ///
+    /// # Errors
+    /// A value out of its bounds or a contradiction, by the names of the options.
+    pub fn resolve_for(
+        &self,
+        problem: &Problem,
+        facts: &MachineFacts,
+    ) -> Result<Resolved, OptionError> {
+        let (m, n) = (problem.m, problem.n);
         let workers = self
             .workers
             .unwrap_or_else(|| facts.cores.clamp(1, WORKERS_MAX));
-        let block = self.block.unwrap_or_else(|| auto_block(m, n));
-        let ib = self.ib.unwrap_or_else(|| auto_ib(block));
         in_range("workers", workers.into(), 1, WORKERS_MAX.into())?;
         in_range("cores", self.cores.into(), 1, CORES_MAX.into())?;
-        in_range("block", block.into(), 1, BLOCK_MAX.into())?;
-        in_range("ib", ib.into(), 1, block.into())?;
-        let tree = self.resolve_tree(m, n, block, workers)?;
+        if let Some(block) = self.block {
+            in_range("block", block.into(), 1, BLOCK_MAX.into())?;
+        }
         let memory = match self.memory {
             Some(0) => {
                 return Err(contradiction(
@@ -172,6 +204,16 @@ impl RunOptions {
             Some(bytes) => bytes,
             None => facts.memory_available_bytes / 100 * WORKER_MEMORY_PERCENT / u64::from(workers),
         };
+        let crew = Crew {
+            workers,
+            cores: self.cores,
+            // What is free on the machine now must not change the plan.
+            memory: self.memory.unwrap_or(u64::MAX),
+            calibration: &self.calibration,
+        };
+        let (block, tree, chosen) = self.resolve_block_and_tree(problem, &crew)?;
+        let ib = self.ib.unwrap_or_else(|| auto_ib(block));
+        in_range("ib", ib.into(), 1, block.into())?;
         self.check_engine()?;
         if self.store == StoreChoice::Memory && self.engine == EngineKind::Processes {
             return Err(contradiction(
@@ -225,40 +267,60 @@ impl RunOptions {
             control: self.control_way(),
             stun: self.stun.clone(),
             prices: self.prices.clone(),
+            chosen,
         })
     }
 
-    fn resolve_tree(&self, m: u64, n: u64, block: u32, workers: u32) -> Result<Tree, OptionError> {
-        let (mt, nt) = (m.div_ceil(block.into()), n.div_ceil(block.into()));
-        let (p, q) = auto_grid(workers, mt, nt);
-        let by_shape = if mt <= 2 * nt {
-            Heads::Chain
-        } else {
-            Heads::Binary
+    fn resolve_block_and_tree(
+        &self,
+        problem: &Problem,
+        crew: &Crew<'_>,
+    ) -> Result<(u32, Tree, Vec<Chosen>), OptionError> {
+        let given = match self.tree {
+            TreeChoice::Grid { p, q, layers, .. } => {
+                let ranks = [p, q, layers].map(u64::from).into_iter();
+                let ranks = ranks.fold(1, u64::saturating_mul);
+                in_range("tree grid:PxQ", ranks, 1, WORKERS_MAX.into())?;
+                Some(Grid { p, q, layers })
+            }
+            _ => None,
         };
-        Ok(match self.tree {
+        let choice = choose(problem, crew, self.block, given);
+        let (block, Grid { p, q, layers }) = (choice.block, choice.grid);
+        let tiles = |side: u64| side.div_ceil(block.into());
+        let by_shape = heads(tiles(problem.m), tiles(problem.n));
+        let tree = match self.tree {
+            TreeChoice::Flat => Tree::Flat { p, q },
+            TreeChoice::Binary => Tree::Binary { p, q },
+            TreeChoice::Numpywren => Tree::Numpywren { p, q },
             TreeChoice::Auto => Tree::Grid {
                 p,
                 q,
+                layers,
                 heads: by_shape,
             },
-            TreeChoice::Flat => Tree::Flat { p, q },
-            TreeChoice::Binary => Tree::Binary { p, q },
-            TreeChoice::Grid { p, q, heads } => {
-                in_range(
-                    "tree grid:PxQ",
-                    u64::from(p) * u64::from(q),
-                    1,
-                    WORKERS_MAX.into(),
-                )?;
-                Tree::Grid {
-                    p,
-                    q,
-                    heads: heads.unwrap_or(by_shape),
-                }
-            }
-            TreeChoice::Numpywren => Tree::Numpywren { p, q },
-        })
+            TreeChoice::Grid { heads, .. } => Tree::Grid {
+                p,
+                q,
+                layers,
+                heads: heads.unwrap_or(by_shape),
+            },
+        };
+        let mut chosen = Vec::new();
+        let mut add = |option: &str, value: String| {
+            chosen.push(Chosen {
+                option: option.to_owned(),
+                value,
+                reason: choice.reason(crew),
+            });
+        };
+        if self.block.is_none() {
+            add("block", block.to_string());
+        }
+        if self.tree == TreeChoice::Auto {
+            add("tree", tree.to_string());
+        }
+        Ok((block, tree, chosen))
     }
 }
 
@@ -311,68 +373,9 @@ fn in_range(option: &'static str, came: u64, least: u64, most: u64) -> Result<()
     }
 }
 
-/// A sixteenth of the geometric mean of the sides, never larger than the matrix.
-fn auto_block(m: u64, n: u64) -> u32 {
-    let side = (u128::from(m) * u128::from(n)).isqrt() as u64;
-    let block = side
-        .div_ceil(TILES_A_SIDE)
-        .next_multiple_of(AUTO_BLOCK_STEP);
-    let block = block.clamp(*AUTO_BLOCK.start(), *AUTO_BLOCK.end());
-    block.min(m.max(n)) as u32
-}
-
 fn auto_ib(block: u32) -> u32 {
     let ib = if block <= 512 { 32 } else { 64 };
     ib.min(block)
-}
-
-/// The rank grid for `workers` on `mt` x `nt` tiles: the most nearly square one; for tall matrices the
-/// one whose sides are most nearly in the ratio of the matrix's, so `workers` x 1 for very tall ones.
-/// A prime number above 3 may leave one worker without ranks, as a helper.
-fn auto_grid(workers: u32, mt: u64, nt: u64) -> (u32, u32) {
-    let (tall, wide) = if mt > 2 * nt { (mt, nt) } else { (1, 1) };
-    let whole = divisor_pairs(workers);
-    let prime = workers > 3 && whole.len() == 2;
-    let spare = if prime {
-        divisor_pairs(workers - 1)
-    } else {
-        Vec::new()
-    };
-    // How many times a grid is off the wanted ratio, times what leaving a worker out costs, as an
-    // exact fraction: floats could choose differently on another machine.
-    let badness = |(p, q): (u32, u32)| {
-        let (a, b) = (
-            u128::from(p) * u128::from(wide),
-            u128::from(q) * u128::from(tall),
-        );
-        let used = u128::from(p) * u128::from(q);
-        (a.max(b) * u128::from(workers), a.min(b) * used)
-    };
-    let better = |x: (u32, u32), y: (u32, u32)| {
-        let ((xa, xb), (ya, yb)) = (badness(x), badness(y));
-        xa * yb < ya * xb
-    };
-    // Equal grids: more rows for tall and square matrices, more columns for wide ones.
-    let mut grids: Vec<_> = whole.into_iter().chain(spare).collect();
-    let fits = |(p, q): &(u32, u32)| u64::from(*p) <= mt && u64::from(*q) <= nt;
-    if grids.iter().any(fits) {
-        grids.retain(fits);
-    }
-    grids.sort_by_key(|(p, q)| if mt >= nt { (*q, *p) } else { (*p, *q) });
-    let best = grids
-        .into_iter()
-        .reduce(|best, grid| if better(grid, best) { grid } else { best });
-    let (p, q) = best.unwrap_or((1, 1));
-    // Where no grid fits, ranks beyond the tiles would own nothing.
-    (u64::from(p).min(mt) as u32, u64::from(q).min(nt) as u32)
-}
-
-/// Every (p, q) with p q = `product`.
-fn divisor_pairs(product: u32) -> Vec<(u32, u32)> {
-    (1..=product)
-        .filter(|p| product.is_multiple_of(*p))
-        .map(|p| (p, product / p))
-        .collect()
 }
 
 #[cfg(test)]
@@ -394,6 +397,7 @@ mod tests {
             Tree::Grid {
                 p: 2,
                 q: 2,
+                layers: 1,
                 heads: Heads::Chain
             }
         );
@@ -409,55 +413,8 @@ mod tests {
     }
 
     #[test]
-    fn blocks_follow_the_shape() {
-        let table = [
-            ((1, 1), 1),
-            ((5, 3), 5),
-            ((100, 100), 100),
-            ((1000, 1000), 128),
-            ((4096, 4096), 256),
-            ((8192, 8192), 512),
-            ((262_144, 262_144), 1024),
-            ((1_000_000, 100), 640),
-            ((100, 1_000_000), 640),
-        ];
-        for ((m, n), block) in table {
-            assert_eq!(auto_block(m, n), block, "{m} x {n}");
-        }
+    fn inner_blocks_follow_the_block_alone() {
         assert_eq!([1, 16, 512, 513].map(auto_ib), [1, 16, 32, 64]);
-    }
-
-    #[test]
-    fn grids_fit_workers_and_shape() {
-        let table = [
-            ((1, 16, 16), (1, 1)),
-            ((2, 16, 16), (2, 1)),
-            ((2, 16, 32), (1, 2)),
-            ((3, 16, 16), (3, 1)),
-            ((4, 16, 16), (2, 2)),
-            ((5, 16, 16), (2, 2)),
-            ((6, 16, 16), (3, 2)),
-            ((7, 16, 16), (3, 2)),
-            ((8, 16, 16), (4, 2)),
-            ((13, 16, 16), (4, 3)),
-            ((16, 16, 16), (4, 4)),
-            ((64, 64, 64), (8, 8)),
-            ((16, 256, 4), (16, 1)),
-            ((16, 1000, 1), (16, 1)),
-            ((7, 1000, 1), (7, 1)),
-            ((16, 64, 16), (8, 2)),
-            ((16, 1, 1), (1, 1)),
-            ((4, 1, 50), (1, 4)),
-            ((4, 3, 3), (2, 2)),
-            ((5, 3, 9), (2, 2)),
-        ];
-        for ((workers, mt, nt), grid) in table {
-            assert_eq!(
-                auto_grid(workers, mt, nt),
-                grid,
-                "{workers} workers, {mt} x {nt} tiles"
-            );
-        }
     }
 
     #[test]
@@ -497,7 +454,7 @@ mod tests {
                     ib: Some(0),
                     ..base.clone()
                 },
-                "--ib is 0; expected 1 to 128",
+                "--ib is 0; expected 1 to 256",
             ),
             (
                 RunOptions {
@@ -557,6 +514,7 @@ mod tests {
                     tree: TreeChoice::Grid {
                         p: 100,
                         q: 100,
+                        layers: 1,
                         heads: None,
                     },
                     ..base.clone()

@@ -22,9 +22,6 @@ use crate::run::{Interrupt, RunError};
 /// Between two tries to reach a coordinator: doubled from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// What a worker may take to leave: half of it for handing blocks to others, the rest for the store.
-const LEAVE: Duration = Duration::from_secs(20);
-
 /// How a machine takes part in a run.
 pub struct JoinRequest {
     /// Where the coordinator may listen, `host:port` each; what the token says when empty.
@@ -228,11 +225,10 @@ impl Volunteer {
                     control,
                     log: tracing::level_filters::LevelFilter::current().to_string(),
                 };
-                let mut joining = ticket
+                let joining = ticket
                     .joining(self.request.kernels.clone())
                     .await
                     .map_err(|error| broken(&error))?;
-                joining.leave = Some(LEAVE);
                 self.tell_joined(worker);
                 Ok(joining)
             }

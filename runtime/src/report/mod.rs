@@ -7,7 +7,11 @@ mod progress;
 mod summary;
 mod write;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::options::Chosen;
 
 pub use progress::{Phase, Progress, ProgressBar};
 pub use summary::{Summary, summarize};
@@ -43,6 +47,8 @@ pub struct Report {
     pub ib: u32,
     /// Reduction tree, in the form that `--tree` takes to get it again.
     pub tree: String,
+    /// Options that were left open, what was chosen, and why.
+    pub chosen: Vec<Chosen>,
     /// Workers.
     pub workers: u32,
     /// Cores of each worker.
@@ -149,6 +155,14 @@ pub struct PhaseStats {
     pub workers_refused: u32,
     /// Tasks taken back from a worker that did not finish them in time.
     pub leases_expired: u64,
+    /// What came to workers by what it was for, in the order of the programs' text: the columns' sums are
+    /// `bytes.peer`, and `bytes.store_read` in two parts.
+    #[serde(default)]
+    pub moved_by_statement: Vec<StatementMoves>,
+    /// What workers gave each other, by giver and receiver: the sums are `bytes.peer` and
+    /// `requests.peer_get`. Pairs that exchanged nothing are not there.
+    #[serde(default)]
+    pub moved_by_pair: Vec<PairMoves>,
     /// What the phase costs in the cloud.
     pub cost_usd: CostEstimate,
     /// The same by worker.
@@ -179,6 +193,44 @@ pub struct RequestCounts {
     pub peer_get: u64,
     /// Requests to peers that brought no good block.
     pub peer_failed: u64,
+}
+
+/// Payload of one family's blocks that came to workers for one statement of a program, by where it came
+/// from. A block that several tasks of a worker read is counted once, for the first that waited for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementMoves {
+    /// The phase of the statement; empty where blocks came for no task.
+    pub phase: String,
+    /// The file with the statement.
+    pub program: String,
+    /// The statement's number in the program's text, from 1; 0 where blocks came for no task.
+    pub statement: u32,
+    /// Its line in the file, from 1.
+    pub line: u32,
+    /// The kernel that it calls; `preload` for inputs that were loaded first, `handover` for blocks of
+    /// workers that left.
+    pub kernel: String,
+    /// The family of the blocks; of those that several programs have, `PROGRAM.FAMILY`.
+    pub block: String,
+    /// From other workers.
+    pub peer: u64,
+    /// From the store, inputs aside.
+    pub store: u64,
+    /// From the run's inputs.
+    pub input: u64,
+}
+
+/// What one worker got from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairMoves {
+    /// The giver's number.
+    pub from: u32,
+    /// The receiver's number.
+    pub to: u32,
+    /// Payload.
+    pub bytes: u64,
+    /// Blocks.
+    pub blocks: u64,
 }
 
 /// Pairs of workers that have wanted blocks of each other, by their way.
@@ -283,6 +335,15 @@ impl PhaseStats {
         self.cost_usd.measured += next.cost_usd.measured;
         self.cost_usd.gb_seconds += next.cost_usd.gb_seconds;
         self.cost_usd.invocations += next.cost_usd.invocations;
+        // Two phases may read for one statement: a lost block is made again in a later phase.
+        for row in next.moved_by_statement {
+            let same = |known: &&mut StatementMoves| known.is_for(&row);
+            match self.moved_by_statement.iter_mut().find(same) {
+                Some(known) => known.add(&row),
+                None => self.moved_by_statement.push(row),
+            }
+        }
+        self.moved_by_pair = joined(&self.moved_by_pair, &next.moved_by_pair);
         for worker in next.per_worker {
             match self.per_worker.iter_mut().find(|w| w.id == worker.id) {
                 Some(known) => known.then(&worker),
@@ -300,6 +361,37 @@ impl PhaseStats {
             0.0
         }
     }
+}
+
+impl StatementMoves {
+    fn is_for(&self, other: &Self) -> bool {
+        let key = |row: &Self| (row.statement, row.line);
+        key(self) == key(other)
+            && (&self.phase, &self.program, &self.kernel, &self.block)
+                == (&other.phase, &other.program, &other.kernel, &other.block)
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.peer += more.peer;
+        self.store += more.store;
+        self.input += more.input;
+    }
+}
+
+/// The sums of two lists, by pair.
+fn joined(first: &[PairMoves], second: &[PairMoves]) -> Vec<PairMoves> {
+    let mut sums: BTreeMap<(u32, u32), PairMoves> = BTreeMap::new();
+    for pair in first.iter().chain(second) {
+        let new = PairMoves {
+            bytes: 0,
+            blocks: 0,
+            ..*pair
+        };
+        let sum = sums.entry((pair.from, pair.to)).or_insert(new);
+        sum.bytes += pair.bytes;
+        sum.blocks += pair.blocks;
+    }
+    sums.into_values().collect()
 }
 
 impl WorkerStats {

@@ -1,5 +1,6 @@
 //! The text that a person reads at the end of a run.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use super::{PhaseStats, Report};
@@ -29,6 +30,7 @@ pub fn summarize(report: &Report, files: &[(String, ResultPlace)]) -> Summary {
         ("speed", speed(report)),
         ("tasks", tasks(&report.factor)),
         ("moved", moved(report)),
+        ("mostly", mostly(report)),
         (
             "memory",
             format!(
@@ -40,7 +42,7 @@ pub fn summarize(report: &Report, files: &[(String, ResultPlace)]) -> Summary {
     ] {
         // The sizes of a user's own program are its own.
         let is_own = report.command == "run" && ["matrix", "plan"].contains(&name);
-        if !is_own {
+        if !is_own && !text.is_empty() {
             say(name, text);
         }
     }
@@ -208,6 +210,30 @@ fn moved(report: &Report) -> String {
     } else {
         lines.join("\n")
     }
+}
+
+/// Families and kernels named as those that moved the most between workers.
+const MOSTLY_MAX: usize = 3;
+
+/// What moved the most between workers: families of blocks, and which kernel wanted them.
+fn mostly(report: &Report) -> String {
+    let stats = &report.factor;
+    let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for row in stats.moved_by_statement.iter().filter(|row| row.peer > 0) {
+        // The kernel tells the program.
+        let family = row.block.rsplit('.').next().unwrap_or(&row.block);
+        *sums.entry((family, &row.kernel)).or_default() += row.peer;
+    }
+    let mut rows: Vec<_> = sums.into_iter().collect();
+    rows.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+    let parts = rows
+        .iter()
+        .take(MOSTLY_MAX)
+        .map(|((family, kernel), bytes)| {
+            let share = 100.0 * *bytes as f64 / stats.bytes.peer.max(1) as f64;
+            format!("{family} for {kernel} {share:.0}%")
+        });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn faults(report: &Report) -> String {

@@ -182,15 +182,16 @@ impl Session {
         sources: Vec<MatrixSource>,
     ) -> Result<Request, RunError> {
         let shapes: Vec<_> = sources.iter().map(MatrixSource::shape).collect();
-        let (m, n) = operation.shape(&shapes).map_err(usage)?;
+        let problem = operation.problem(&shapes).map_err(usage)?;
+        let block = operation.block((problem.m, problem.n));
         let mut options = self.options.clone();
         options.block = match &operation {
             // A program's tiles are its own.
-            Operation::Program(_) => operation.block((m, n)),
-            _ => options.block.or_else(|| operation.block((m, n))),
+            Operation::Program(_) => block,
+            _ => options.block.or(block),
         };
         let options = options
-            .resolve(m, n, &MachineFacts::read())
+            .resolve_for(&problem, &MachineFacts::read())
             .map_err(usage)?;
         let mut request = Request::new(operation, sources, options);
         request.kernels = self.kernels.clone();

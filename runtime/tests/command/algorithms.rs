@@ -184,17 +184,18 @@ fn products_are_those_of_the_definition() {
     let a = write(&folder.0.join("a.npy"), (m, l), |i, j| at(6, i, j));
     let bt = write(&folder.0.join("b.npy"), (n, l), |i, j| at(7, j, i));
     let c0 = write(&folder.0.join("c0.npy"), (m, n), |i, j| at(8, i, j));
-    for (alpha, beta, onto) in [
-        (1.0, 0.0, false),
-        (-0.5, 0.0, false),
-        (2.0, 0.25, true),
-        (0.0, 1.0, true),
+    for (alpha, beta, onto, tree) in [
+        (1.0, 0.0, false, "auto"),
+        (-0.5, 0.0, false, "grid:1x1x3"),
+        (2.0, 0.25, true, "auto"),
+        (2.0, 0.25, true, "grid:2x1x2"),
+        (0.0, 1.0, true, "auto"),
     ] {
         let mut inputs = vec![a.clone(), bt.clone().transposed()];
         inputs.extend(onto.then(|| c0.clone()));
         let scales = Scales { alpha, beta };
         let c = folder.0.join("c.npy");
-        let wanted = request(Operation::Gemm(scales), inputs, options(3, "auto"));
+        let wanted = request(Operation::Gemm(scales), inputs, options(3, tree));
         let report = ran(wanted.wanting("c", ResultPlace::Npy(c.clone())).checked()).report;
         assert!(report.is_sound(), "{:?}", report.residual);
         let (rows, found) = read(&c);

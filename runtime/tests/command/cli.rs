@@ -162,7 +162,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "qr good.npy --tree grid:0x2",
-        "invalid value 'grid:0x2' for '--tree <TREE>': a grid has at least 1 row and 1 column of ranks",
+        "invalid value 'grid:0x2' for '--tree <TREE>': a grid has at least 1 row, 1 column and 1 layer of ranks",
     ),
     (
         "qr good.npy --memory 5MB",
@@ -189,13 +189,32 @@ const REFUSED: &[(&str, &str)] = &[
         "invalid value 's3://b' for '--store <STORE>': \"s3://b\": a bucket's name has 3 to 63 of a-z, 0-9, `-` and `.`; expected a folder or s3://bucket/prefix",
     ),
     (
-        "qr good.npy --trace t.json",
-        "--trace is not in this version",
+        "qr good.npy --trace folder.npy",
+        "trace folder.npy: is a folder; name a file",
     ),
-    ("qr good.npy --plan p.json", "--plan is not in this version"),
+    (
+        "qr good.npy --trace none/t.json",
+        "trace none/t.json: its folder does not exist",
+    ),
+    (
+        "qr good.npy --trace p.json --report p.json",
+        "--report and --trace are both p.json; name two files",
+    ),
+    (
+        "plan qr good.npy --trace t.json",
+        "--trace is of a run, and `peerwren plan` runs nothing; leave it out",
+    ),
+    (
+        "story V[1,0]",
+        "the following required arguments were not provided: --trace <FILE.json>",
+    ),
+    (
+        "qr good.npy --plan p.json",
+        "plan p.json: No such file or directory (os error 2)",
+    ),
     (
         "qr good.npy --calibration c.json",
-        "--calibration is not in this version",
+        "calibration c.json: No such file or directory (os error 2)",
     ),
     (
         "store ls",
@@ -237,7 +256,7 @@ const REFUSED: &[(&str, &str)] = &[
     // usage
     (
         "",
-        "expected a subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, resume, coordinator, worker, doctor, store, lambda, completions, man; try --help",
+        "expected a subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, story, resume, coordinator, worker, doctor, store, lambda, completions, man; try --help",
     ),
     (
         "qr",
@@ -258,15 +277,15 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "sim good.npy",
-        "`peerwren sim` is not in this version; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, resume, coordinator, worker, doctor, store, lambda, completions, man",
+        "`peerwren sim` is not in this version; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, story, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     (
         "man experiment",
-        "`peerwren experiment` is not in this version; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, resume, coordinator, worker, doctor, store, lambda, completions, man",
+        "`peerwren experiment` is not in this version; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, story, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     (
         "qrr good.npy",
-        "`qrr` is no subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, resume, coordinator, worker, doctor, store, lambda, completions, man",
+        "`qrr` is no subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, story, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     // outputs, found before the work
     (
@@ -381,7 +400,11 @@ fn options_come_from_the_environment_too() {
             "0",
             "--workers is 0; expected 1 to 4096",
         ),
-        ("PEERWREN_TRACE", "t.json", "--trace is not in this version"),
+        (
+            "PEERWREN_TRACE",
+            "none/t.json",
+            "trace none/t.json: its folder does not exist",
+        ),
         (
             "PEERWREN_Q",
             "q.txt",
@@ -444,6 +467,7 @@ fn help_version_completions_and_manual_are_there() {
         "--r",
         "--check",
         "--report",
+        "--trace",
         "--log",
         "--quiet",
         "[default: processes]",

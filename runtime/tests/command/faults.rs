@@ -56,6 +56,66 @@ fn a_killed_worker_costs_time_only() {
 }
 
 #[test]
+fn a_worker_that_is_asked_to_leave_gives_its_blocks_away() {
+    let folder = Folder::new("leaving");
+    succeed(
+        &folder.0,
+        &format!("{PLAN} --workers 1 --q q1.npy --r r1.npy --quiet"),
+    );
+    let line = format!("{PLAN} --workers 3 --q q2.npy --r r2.npy --report p.json --quiet");
+    let mut run = start(&folder.0, &line);
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let mut worker = None;
+        wait_until("a worker that has joined", || {
+            let mut workers = children(run.id()).into_iter();
+            worker = workers.find(|pid| !asked.contains(pid) && computes(*pid));
+            worker.is_some() || !is_alive(run.id())
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        if let Some(worker) = worker {
+            signal("TERM", worker);
+            asked.push(worker);
+        }
+    }
+    let mut told = String::new();
+    let status = run.wait().unwrap();
+    run.stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    assert!(status.success(), "{told}");
+    let report = folder.report("p.json");
+    let sum = |name: &str| {
+        let of = |phase: &str| report.pointer(&format!("{phase}/{name}")).unwrap();
+        ["", "/q"]
+            .map(|phase| of(phase).as_u64().unwrap())
+            .iter()
+            .sum::<u64>()
+    };
+    assert_eq!(
+        ["workers_replaced", "workers_lost", "tasks_recomputed"].map(sum),
+        [2, 0, 0],
+        "replaced, lost, recomputed: {told}"
+    );
+    for (one, other) in [("q1.npy", "q2.npy"), ("r1.npy", "r2.npy")] {
+        assert!(
+            folder.bytes(one) == folder.bytes(other),
+            "{other} has other bits"
+        );
+    }
+}
+
+/// Whether a worker is welcomed: it starts its compute threads then.
+fn computes(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let mut names = threads.map(|thread| std::fs::read_to_string(thread.path().join("comm")));
+    names.any(|name| name.is_ok_and(|name| name.starts_with("compute-")))
+}
+
+#[test]
 fn a_run_whose_workers_all_die_goes_on() {
     let folder = Folder::new("all-killed");
     let mut run = start(

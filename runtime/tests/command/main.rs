@@ -15,4 +15,5 @@ mod resume;
 mod schema;
 mod session;
 mod tools;
+mod trace;
 mod zarr;

@@ -16,7 +16,7 @@ fn told(folder: &Folder, line: &str) -> String {
 #[test]
 fn a_plan_is_a_page_and_leaves_nothing_behind() {
     let folder = Folder::new("plan-page");
-    let line = "plan qr random:512x512 --block 64 --workers 4 --q q.npy --r r.zarr --check";
+    let line = "plan qr random:512x512 --block 64 --tree grid:2x2 --workers 4 --q q.npy --r r.zarr --check";
     let page = told(&folder, line);
     for expected in [
         "plan of qr of random:512x512\n",
@@ -34,8 +34,15 @@ fn a_plan_is_a_page_and_leaves_nothing_behind() {
     ] {
         assert!(page.contains(expected), "no `{expected}` in\n{page}");
     }
-    let widest = page.lines().map(|line| line.chars().count()).max();
-    assert!(widest <= Some(80), "{widest:?} columns in\n{page}");
+    let narrow = |page: &str| {
+        let widest = page.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{widest:?} columns in\n{page}");
+    };
+    narrow(&page);
+    let open = told(&folder, "plan qr random:512x512 --workers 4");
+    let chosen = "\n  chosen   --block and --tree: the least of ";
+    assert!(open.contains(chosen), "no `{chosen}` in\n{open}");
+    narrow(&open);
     assert!(folder.names().is_empty(), "{:?}", folder.names());
     assert_eq!(told(&folder, &format!("{line} --quiet")), "");
 }
@@ -47,6 +54,7 @@ fn a_run_does_what_was_told() {
     let folder = Folder::new("plan-run");
     for what in [
         "qr random:410x330:1 --tree grid:2x2 --r r.npy",
+        "gemm random:410x330:1 random:330x230:2 --tree grid:2x1x2",
         "cholesky spd:400 --l l.npy",
         "lu random:410x330",
         "lstsq random:410x230 random:410x30",
@@ -199,7 +207,7 @@ fn what_cannot_be_is_refused_before_anything_is_measured() {
     let before = folder.names();
     for (line, reason) in [
         (
-            "plan qr random:4096x4096 --block 256 --dot g.dot --svg g.svg",
+            "plan qr random:4096x4096 --block 256 --tree grid:2x1 --dot g.dot --svg g.svg",
             "--dot g.dot: qr_grid has 1631 tasks at these parameters; a graph is drawn of up to 1000: choose a \
              larger --block or a smaller matrix, the shape is the same",
         ),

@@ -3,13 +3,28 @@
 use std::collections::BTreeSet;
 
 use peerwren::matrix::ResultPlace;
+use peerwren::options::Chosen;
 use peerwren::report::{
-    ByteCounts, CostEstimate, PhaseStats, PlanRecord, ProfileSeries, Report, RequestCounts, SCHEMA,
-    SCHEMA_VERSION, WorkerStats, summarize,
+    ByteCounts, CostEstimate, PairMoves, PhaseStats, PlanRecord, ProfileSeries, Report,
+    RequestCounts, SCHEMA, SCHEMA_VERSION, StatementMoves, WorkerStats, summarize,
 };
 use serde_json::{Value, json};
 
 use crate::schema::violations;
+use crate::tools::{Folder, peerwren, succeed};
+
+fn for_tsmqr(block: &str, peer: u64) -> StatementMoves {
+    StatementMoves {
+        phase: "factor".into(),
+        program: "qr_grid.lp".into(),
+        statement: 4,
+        line: 52,
+        kernel: "tsmqr".into(),
+        block: block.into(),
+        peer,
+        ..StatementMoves::default()
+    }
+}
 
 fn sample() -> Report {
     let factor = PhaseStats {
@@ -35,6 +50,13 @@ fn sample() -> Report {
         peak_cache_bytes: 90 << 20,
         workers_lost: 1,
         workers_replaced: 1,
+        moved_by_statement: vec![for_tsmqr("V", 103_680_000), for_tsmqr("T", 34_560_000)],
+        moved_by_pair: vec![PairMoves {
+            from: 0,
+            to: 1,
+            bytes: 138_240_000,
+            blocks: 700,
+        }],
         cost_usd: CostEstimate::default(),
         per_worker: vec![WorkerStats {
             id: 0,
@@ -59,6 +81,11 @@ fn sample() -> Report {
         block: 256,
         ib: 32,
         tree: "grid:2x2:chain".into(),
+        chosen: vec![Chosen {
+            option: "block".into(),
+            value: "256".into(),
+            reason: "the least".into(),
+        }],
         workers: 4,
         cores: 1,
         engine: "processes".into(),
@@ -105,11 +132,17 @@ fn the_schema_has_every_field_and_no_other() {
         (&schema, &value),
         (&schema["$defs"]["PhaseStats"], &value["q"]),
         (&schema["$defs"]["PlanRecord"], &value["plan"]),
+        (&schema["$defs"]["Chosen"], &value["chosen"][0]),
         (&schema["$defs"]["ProfileSeries"], &value["profile"]),
         (&schema["$defs"]["ByteCounts"], &value["bytes"]),
         (&schema["$defs"]["RequestCounts"], &value["requests"]),
         (&schema["$defs"]["CostEstimate"], &value["cost_usd"]),
         (&schema["$defs"]["WorkerStats"], &value["per_worker"][0]),
+        (
+            &schema["$defs"]["StatementMoves"],
+            &value["moved_by_statement"][0],
+        ),
+        (&schema["$defs"]["PairMoves"], &value["moved_by_pair"][0]),
     ];
     for (schema, value) in pairs {
         let described = schema["properties"]
@@ -127,7 +160,7 @@ fn the_contracts_fields_are_there() {
     let names = "schema command version plan m n block ib tree workers cores engine exchange durability \
         wall_s startup_s preload_s factor_s compute_s fetch_s tasks tasks_recomputed tasks_restored flops bytes inputs_read \
         inputs_uploaded outputs_written requests peak_cache_bytes workers_lost workers_replaced \
-        leases_expired cost_usd per_worker q check residual orthogonality";
+        leases_expired moved_by_statement moved_by_pair cost_usd per_worker q check residual orthogonality";
     let value = serde_json::to_value(sample()).unwrap();
     for name in names.split_whitespace() {
         assert!(value.get(name).is_some(), "{name}");
@@ -226,6 +259,7 @@ qr of random:4096x4096:1
   tasks     1,894, 3 recomputed
   moved      132 MiB between workers, 1.03 times the matrix
              128 MiB read from the store, 1.00 times the matrix
+  mostly    V for tsmqr 75%, T for tsmqr 25%
   memory    peak cache 90 MiB of 1 GiB a worker
   faults    1 worker lost, 1 replaced, 1 request to a peer failed
   checking  16 tasks in 250 ms, 0 B between workers, 0 B through the store
@@ -250,4 +284,42 @@ qr of random:4096x4096:1
         cost.split_once("cost").unwrap().1.trim(),
         "$0.2500, $0.5000 by estimate (prices: aws us-east-1, 2026-05)"
     );
+}
+
+/// The plan of a report, replayed by other workers, gives the same bits and moves the same tasks.
+#[test]
+fn a_plan_is_replayed() {
+    let folder = Folder::new("replay");
+    let first = "random:150x110:3 --workers 3 --block 40 --ib 7 --tree grid:2x1:binary --engine threads --quiet";
+    succeed(&folder.0, &format!("qr {first} --r a.npy --report a.json"));
+    let again = "random:150x110:3 --workers 2 --engine threads --quiet --plan a.json";
+    succeed(&folder.0, &format!("qr {again} --r b.npy --report b.json"));
+    assert_eq!(folder.bytes("a.npy"), folder.bytes("b.npy"));
+    let (a, b) = (folder.report("a.json"), folder.report("b.json"));
+    for name in ["plan", "block", "ib", "tree", "tasks"] {
+        assert_eq!(a[name], b[name], "{name}");
+    }
+    assert_eq!((&a["workers"], &b["workers"]), (&3.into(), &2.into()));
+    assert_eq!(b["chosen"].as_array().map(Vec::len), Some(0));
+
+    let refused = [
+        (
+            "qr random:50x50 --plan a.json",
+            "plan a.json: is of qr of 150 x 110, and this is qr of 50 x 50",
+        ),
+        (
+            "qr random:150x110:3 --ib 4 --plan a.json",
+            "plan a.json: chooses --ib too; leave out --ib or --plan",
+        ),
+        (
+            "qr random:150x110:3 --plan a.json --report a.json",
+            "--report and --plan are both a.json; name two files",
+        ),
+    ];
+    for (line, reason) in refused {
+        let output = peerwren(&folder.0, line);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(told, format!("error: {reason}\n"), "peerwren {line}");
+        assert_eq!(output.status.code(), Some(2), "peerwren {line}");
+    }
 }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::tools::{Folder, command, is_alive, signal, wait_until};
+use crate::trace::{entries, total};
 
 /// Takes some seconds on any machine, in many small tasks.
 const PLAN: &str = "qr random:1600x1200:5 --block 50 --ib 10 --tree grid:2x2 --quiet";
@@ -187,7 +188,10 @@ fn a_run_whose_driver_died_is_finished_by_another() {
     ] {
         fs::write(newest.with_file_name(name), bytes).unwrap();
     }
-    let told = place.succeed(&format!("resume {} --workers 3 --quiet", &number[..6]));
+    let told = place.succeed(&format!(
+        "resume {} --workers 3 --trace t.json --quiet",
+        &number[..6]
+    ));
     assert_eq!(
         told.matches("a checkpoint is not used").count(),
         3,
@@ -196,7 +200,12 @@ fn a_run_whose_driver_died_is_finished_by_another() {
     same("q1.npy", "q2.npy");
     same_array();
     let report = place.folder.report("p.json");
-    assert!(restored(&report) + restored(&report["q"]) > 0);
+    let restored_tasks = restored(&report) + restored(&report["q"]);
+    assert!(restored_tasks > 0);
+    // What was restored did not run again.
+    let ran = entries(&place.folder.report("t.json"), "task").count() as u64;
+    let all = total(&report, "/tasks") + total(&report, "/tasks_recomputed");
+    assert_eq!(ran, all - restored_tasks);
     assert_eq!(report["durability"], "checkpoint:1");
     assert_eq!(report["workers"], 3);
     assert!(

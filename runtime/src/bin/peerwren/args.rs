@@ -4,6 +4,7 @@ mod doctor;
 mod plan;
 mod remote;
 mod store;
+mod story;
 mod work;
 
 use std::ffi::OsString;
@@ -17,13 +18,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use doctor::DoctorArgs;
 use peerwren::options::{
-    ByteSize, ControlChoice, Durability, EngineKind, Exchange, Factor, LISTEN_DEFAULT, Policy,
-    RunOptions, ScalingOptions, StoreChoice, TreeChoice,
+    ByteSize, Calibration, ControlChoice, Durability, EngineKind, Exchange, Factor, LISTEN_DEFAULT,
+    Policy, RunOptions, ScalingOptions, StoreChoice, TreeChoice,
 };
 use peerwren::prices::Prices;
 pub(crate) use plan::PlanArgs;
 pub(crate) use remote::{CoordinatorArgs, WorkerArgs};
 pub(crate) use store::StoreAction;
+pub(crate) use story::StoryArgs;
 use tracing::level_filters::LevelFilter;
 pub(crate) use work::{Asked, Work};
 
@@ -35,7 +37,7 @@ use crate::version;
 /// Subcommands of the contract that this version does not have.
 const LATER_COMMANDS: [&str; 2] = ["sim", "experiment"];
 
-const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, resume, coordinator, worker, doctor, store, lambda, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -65,6 +67,11 @@ pub(crate) enum Command {
             peerwren plan qr random:65536x65536 --block 1024 --workers 4 --svg plan.svg"
     )]
     Plan(PlanArgs),
+    /// Tells what became of one block of a traced run: who made it, where it went and why
+    #[command(after_help = "Example: a run, and one of its blocks\n  \
+            peerwren qr random:2048x2048 --block 256 --trace t.json\n  \
+            peerwren story 'V[1,0]' --trace t.json")]
+    Story(StoryArgs),
     /// Makes, changes, shows or deletes the Lambda function that workers run in
     #[command(
         subcommand,
@@ -190,6 +197,16 @@ pub(crate) struct RunArgs {
     /// Reduction tree: auto, flat, binary, grid:PxQ[:chain|:binary] or numpywren
     #[arg(long, value_name = "TREE", help_heading = "Plan", default_value_t = TreeChoice::Auto, env = "PEERWREN_TREE", hide_env = true)]
     tree: TreeChoice,
+
+    /// Replays the plan of an earlier run: its report's block, inner block, tree and number of workers
+    #[arg(
+        long,
+        value_name = "FILE.json",
+        help_heading = "Plan",
+        env = "PEERWREN_PLAN",
+        hide_env = true
+    )]
+    pub(crate) plan: Option<PathBuf>,
 
     /// Number of workers [default: one for each core of this machine]
     #[arg(
@@ -318,6 +335,17 @@ pub(crate) struct RunArgs {
     )]
     prices: Option<PathBuf>,
 
+    /// How fast the workers are that --block and --tree are chosen for where they are left open (JSON)
+    /// [default: a core of 25 GFLOP/s and a line of 75 MB/s]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Algorithm",
+        env = "PEERWREN_CALIBRATION",
+        hide_env = true
+    )]
+    calibration: Option<PathBuf>,
+
     /// Writes the report of the run, in bytes and seconds
     #[arg(
         long,
@@ -328,27 +356,21 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) report: Option<PathBuf>,
 
-    #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_TRACE")]
-    trace: Option<PathBuf>,
-    #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_PLAN")]
-    plan: Option<PathBuf>,
-    #[arg(long, value_name = "FILE", hide = true, env = "PEERWREN_CALIBRATION")]
-    calibration: Option<PathBuf>,
+    /// Writes a trace of the run for chrome://tracing, ui.perfetto.dev and `peerwren story`, of a run that
+    /// fails too
+    #[arg(
+        long,
+        value_name = "FILE.json",
+        help_heading = "Output",
+        env = "PEERWREN_TRACE",
+        hide_env = true
+    )]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 impl RunArgs {
     /// The options as the library takes them.
     pub(crate) fn options(&self) -> Result<RunOptions, Failure> {
-        let later = [
-            ("trace", &self.trace),
-            ("plan", &self.plan),
-            ("calibration", &self.calibration),
-        ];
-        for (name, value) in later {
-            if value.is_some() {
-                return Err(Failure::usage(format!("--{name} is not in this version")));
-            }
-        }
         Ok(RunOptions {
             block: self.block,
             ib: self.ib,
@@ -374,6 +396,10 @@ impl RunArgs {
             prices: match &self.prices {
                 Some(path) => Prices::read(path).map_err(Failure::usage)?,
                 None => Prices::default(),
+            },
+            calibration: match &self.calibration {
+                Some(path) => Calibration::read(path).map_err(Failure::usage)?,
+                None => Calibration::default(),
             },
         })
     }

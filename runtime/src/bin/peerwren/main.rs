@@ -12,6 +12,7 @@ mod plan;
 mod remote;
 mod resume;
 mod store;
+mod story;
 mod version;
 mod work;
 
@@ -46,6 +47,7 @@ fn run(started: Instant) -> Result<(), Failure> {
     match cli.command {
         Command::Work(work) => work::run(&work, &cli.common, started),
         Command::Plan(arguments) => plan::run(&arguments, &cli.common),
+        Command::Story(arguments) => story::run(&arguments),
         Command::Lambda(command) => lambda::run(command, &cli.common),
         Command::Coordinator(arguments) => remote::coordinate(arguments, &cli.common, started),
         Command::Worker(arguments) => remote::work(arguments, &cli.common),

@@ -22,6 +22,11 @@ pub(crate) fn run(arguments: &PlanArgs, common: &Common) -> Result<(), Failure> 
     options.check_engine().map_err(Failure::usage)?;
     let options = assumed(options, asked.run.cores).map_err(Failure::usage)?;
     let request = check(&asked, options)?;
+    if asked.run.trace.is_some() {
+        return Err(Failure::usage(
+            "--trace is of a run, and `peerwren plan` runs nothing; leave it out",
+        ));
+    }
     let report = asked.run.report.as_deref();
     check_files(arguments, &request, report)?;
     let mut job = linalg::plan(&request).map_err(explain)?;

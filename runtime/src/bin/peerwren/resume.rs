@@ -8,7 +8,7 @@ use clap::Args;
 use peerwren::kernels::op::KernelSet;
 use peerwren::linalg::{ResumeOptions, forget, resume};
 use peerwren::options::{ByteSize, EngineKind, Exchange, Policy};
-use peerwren::report::Report;
+use peerwren::report::{Report, check_text_file};
 use peerwren::runs::SavedRun;
 
 use crate::args::{Common, whole_number};
@@ -89,6 +89,15 @@ pub(crate) struct ResumeArgs {
         hide_env = true
     )]
     report: Option<PathBuf>,
+    /// Writes a trace of what is left of the run
+    #[arg(
+        long,
+        value_name = "FILE.json",
+        help_heading = "Output",
+        env = "PEERWREN_TRACE",
+        hide_env = true
+    )]
+    trace: Option<PathBuf>,
 }
 
 /// Does what the arguments say about saved runs.
@@ -109,6 +118,9 @@ pub(crate) fn run(
     if let Some(path) = &report {
         Report::check_writable(path).map_err(Failure::usage)?;
     }
+    if let Some(path) = &arguments.trace {
+        check_text_file("trace", path).map_err(Failure::usage)?;
+    }
     let options = ResumeOptions {
         workers: arguments.workers,
         cores: arguments.cores,
@@ -116,6 +128,7 @@ pub(crate) fn run(
         exchange: arguments.exchange,
         policy: arguments.policy,
         memory: arguments.memory.map(|size| size.0),
+        trace: arguments.trace.clone(),
     };
     let interrupt = interrupt::on_signals()?;
     let checked_s = started.elapsed().as_secs_f64();

@@ -7,8 +7,8 @@ use peerwren::RunError;
 use peerwren::cloud::fit;
 use peerwren::linalg::{self, Outcome, Request};
 use peerwren::matrix::{MatrixSource, Place, ResultPlace, overlap};
-use peerwren::options::{MachineFacts, RunOptions};
-use peerwren::report::{ProgressBar, Report, summarize};
+use peerwren::options::{MachineFacts, Replay, RunOptions};
+use peerwren::report::{ProgressBar, Report, check_text_file, summarize};
 
 use crate::args::{Asked, Common, LogLevel, Work};
 use crate::failure::Failure;
@@ -60,13 +60,20 @@ pub(crate) fn tell(
     common: &Common,
     started: Instant,
 ) -> Result<(), Failure> {
-    let Outcome { mut report, files } = outcome;
+    let Outcome {
+        mut report,
+        files,
+        trace_error,
+    } = outcome;
     report.wall_s = started.elapsed().as_secs_f64();
     if let Some(path) = report_path {
         report.write(path).map_err(Failure::run)?;
     }
     if !common.quiet {
         crate::print(summarize(&report, &files).to_string().as_bytes())?;
+    }
+    if let Some(error) = trace_error {
+        return Err(Failure::run(error));
     }
     if report.is_sound() {
         Ok(())
@@ -90,24 +97,35 @@ pub(crate) fn check(asked: &Asked<'_>, options: RunOptions) -> Result<Request, F
         });
     }
     let shapes: Vec<_> = inputs.iter().map(MatrixSource::shape).collect();
-    let (m, n) = asked.operation.shape(&shapes).map_err(Failure::usage)?;
-    let block = options.block.or_else(|| asked.operation.block((m, n)));
+    let problem = asked.operation.problem(&shapes).map_err(Failure::usage)?;
+    let options = match &asked.run.plan {
+        None => options,
+        Some(path) => Replay::apply(path, asked.operation.name(), &problem, options)
+            .map_err(Failure::usage)?,
+    };
+    let block = asked.operation.block((problem.m, problem.n));
+    let block = options.block.or(block);
     let options = RunOptions { block, ..options }
-        .resolve(m, n, &MachineFacts::read())
+        .resolve_for(&problem, &MachineFacts::read())
         .map_err(Failure::usage)?;
     let mut request = Request::new(asked.operation.clone(), inputs, options);
     for (name, path) in &asked.results {
         let place = ResultPlace::parse(path).map_err(Failure::usage)?;
         request = request.wanting(name, place);
     }
-    check_places(&request, asked.run.report.as_deref())?;
+    let (report, trace) = (asked.run.report.as_deref(), asked.run.trace.as_deref());
+    check_places(&request, [report, trace, asked.run.plan.as_deref()])?;
     request.check = asked.check;
     request.report = asked.run.report.clone();
+    request.trace = asked.run.trace.clone();
     Ok(request)
 }
 
 /// Every result of the run can be written, and no two are one.
-fn check_places(request: &Request, report: Option<&Path>) -> Result<(), Failure> {
+fn check_places(
+    request: &Request,
+    [report, trace, plan]: [Option<&Path>; 3],
+) -> Result<(), Failure> {
     let inputs: Vec<_> = request.inputs.iter().map(MatrixSource::place).collect();
     for (_, result) in &request.results {
         result.check_writable(None).map_err(Failure::usage)?;
@@ -118,12 +136,18 @@ fn check_places(request: &Request, report: Option<&Path>) -> Result<(), Failure>
     if let Some(path) = report {
         Report::check_writable(path).map_err(Failure::usage)?;
     }
+    if let Some(path) = trace {
+        check_text_file("trace", path).map_err(Failure::usage)?;
+    }
     let inputs = inputs.into_iter().flatten();
     let inputs = inputs.map(|place| ("the input".to_owned(), place));
     let results = request.results.iter();
     let results = results.map(|(name, result)| (format!("--{name}"), result.place()));
-    let report = report.map(|path| ("--report".to_owned(), Place::Folder(path.into())));
-    let named: Vec<_> = inputs.chain(results).chain(report).collect();
+    let files = [("--report", report), ("--trace", trace), ("--plan", plan)];
+    let files = files
+        .into_iter()
+        .filter_map(|(name, path)| Some((name.to_owned(), Place::Folder(path?.into()))));
+    let named: Vec<_> = inputs.chain(results).chain(files).collect();
     for (number, (one, place)) in named.iter().enumerate() {
         for (other, second) in &named[number + 1..] {
             // One matrix may be two inputs.

@@ -19,6 +19,8 @@ const MODELS: &[(&str, &[&str])] = &[
             "m=1 n=1 l=1 nb=4",
             "m=9 n=5 l=14 nb=4 scaled=1",
             "m=7 n=13 l=3 nb=4 scaled=1 onto=1 P=2 Q=2",
+            "m=9 n=13 l=23 nb=4 P=2 Z=3",
+            "m=9 n=6 l=18 nb=4 scaled=1 onto=1 Q=2 Z=5",
         ],
     ),
     (

@@ -15,7 +15,7 @@ use peerwren_transports::block::{BlockKey, Digest};
 
 use super::super::{Timestamp, WorkerId};
 use super::{Action, Scheduler, Settings, Stage};
-use crate::control::{Tally, ToWorker};
+use crate::control::{StoreReason, Tally, ToWorker};
 use crate::manifest::Manifest;
 use crate::options::{Durability, Exchange};
 use crate::plan::{Plan, TaskId};
@@ -244,8 +244,8 @@ impl Scheduler {
         }
         for (worker, keys) in told {
             for keys in keys.chunks(KEYS_MAX) {
-                let keys = keys.to_vec();
-                self.send(worker, ToWorker::Store { keys, lost: false });
+                let (keys, reason) = (keys.to_vec(), StoreReason::Checkpoint);
+                self.send(worker, ToWorker::Store { keys, reason });
             }
         }
     }
@@ -265,8 +265,8 @@ impl Scheduler {
         if let Step::Putting(fixed) = &mut self.checkpoints.step {
             fixed.wanted.insert(*key, holder);
         }
-        let keys = vec![*key];
-        self.send(holder, ToWorker::Store { keys, lost: false });
+        let (keys, reason) = (vec![*key], StoreReason::Checkpoint);
+        self.send(holder, ToWorker::Store { keys, reason });
     }
 
     /// The same for all that a lost worker was to put.

@@ -11,6 +11,7 @@ use super::super::{Timestamp, WorkerId};
 use super::{Action, Scheduler, Stage};
 use crate::control::{Peer, ToWorker};
 use crate::plan::TaskId;
+use crate::trace::RunEvent;
 
 impl Scheduler {
     /// Asks for all wanted workers.
@@ -57,6 +58,7 @@ impl Scheduler {
             self.refuse(now, worker);
             return;
         }
+        self.note(|| RunEvent::Joined(worker));
         for peer in &known {
             let joined = vec![Peer {
                 worker,
@@ -99,6 +101,10 @@ impl Scheduler {
             return;
         };
         self.counted.lost += 1;
+        self.note(|| RunEvent::Left {
+            worker,
+            is_lost: true,
+        });
         self.do_without(worker, &member);
         if is_replaced {
             // Its replacement has been started, or it was one too many.

@@ -9,9 +9,10 @@ use peerwren_transports::block::BlockKey;
 use super::super::directory::Entry;
 use super::super::{LeaseId, WorkerId};
 use super::{Place, Scheduler};
-use crate::control::{Made, Missed, ToWorker};
+use crate::control::{Made, Missed, StoreReason, ToWorker};
 use crate::options::Exchange;
 use crate::plan::{Plan, TaskId};
+use crate::trace::RunEvent;
 
 /// Results that are not durable yet, and who is to put each into the store.
 #[derive(Debug, Default)]
@@ -77,6 +78,7 @@ impl Scheduler {
 
     /// Nobody needs `key` any more: whoever holds it is told so.
     pub(super) fn died(&mut self, key: &BlockKey) {
+        self.note(|| RunEvent::Dead(*key));
         let holders = self
             .directory
             .get(key)
@@ -243,7 +245,8 @@ impl Scheduler {
             *keeper = holder;
             if let Some(worker) = holder {
                 let keys = vec![key];
-                self.send(worker, ToWorker::Store { keys, lost: true });
+                let reason = StoreReason::Result;
+                self.send(worker, ToWorker::Store { keys, reason });
             }
         }
     }
@@ -296,6 +299,7 @@ impl Scheduler {
             self.directory.remove(&key);
             return;
         }
+        self.note(|| RunEvent::Lost(key));
         let mut readers = Vec::new();
         self.plan.readers(&key, &mut readers);
         for task in readers {
@@ -319,6 +323,10 @@ impl Scheduler {
                 continue;
             }
             self.reopened.insert(writer);
+            self.note(|| RunEvent::Reopened {
+                task: writer,
+                block: key,
+            });
             for input in plan.inputs(&writer) {
                 match self.directory.get_mut(&input) {
                     Some(entry) => entry.readers_left += 1,

@@ -11,7 +11,9 @@ use super::super::policy::{self, Candidate};
 use super::super::{Timestamp, WorkerId};
 use super::{Scheduler, Stage};
 use crate::control::{Assignment, InputHint, ToWorker};
+use crate::options::Policy;
 use crate::plan::{Plan, TaskId};
+use crate::trace::{RunEvent, Why};
 
 /// Workers looked at for one theft: those with the longest backlogs.
 const VICTIMS_MAX: usize = 4;
@@ -150,7 +152,7 @@ impl Scheduler {
                 && let Some((_, _, task)) = member.backlog.pop_first()
             {
                 member.backlog_flops -= self.ready[&task].flops;
-                self.assign(now, worker, task);
+                self.assign(now, worker, task, None);
             }
         }
         let is_idle = |member: &Member| member.leases.len() < member.cores as usize;
@@ -179,7 +181,7 @@ impl Scheduler {
                     member.backlog.remove(&ready.rank);
                     member.backlog_flops -= ready.flops;
                 }
-                self.assign(now, thief, task);
+                self.assign(now, thief, task, Some(victim));
                 victims = self.victims();
             }
         }
@@ -229,7 +231,8 @@ impl Scheduler {
         None
     }
 
-    fn assign(&mut self, now: Timestamp, worker: WorkerId, task: TaskId) {
+    /// Gives a task to a worker, from its own backlog or from that of `victim`.
+    fn assign(&mut self, now: Timestamp, worker: WorkerId, task: TaskId, victim: Option<WorkerId>) {
         if self.relays_inputs(now, worker, &task) {
             return;
         }
@@ -238,11 +241,19 @@ impl Scheduler {
         };
         ready.place = Place::Leased;
         let (inputs, flops) = (ready.inputs.clone(), ready.flops);
+        let home = ready.home.and_then(|rank| self.fleet.owner(rank));
+        let policy = self.settings.policy;
         let id = self.leases.grant(Lease {
             task,
             worker,
             flops,
             granted: now,
+        });
+        self.note(|| RunEvent::Granted {
+            lease: id,
+            task,
+            worker,
+            why: why(policy, worker, home, victim),
         });
         let mut hints = Vec::with_capacity(inputs.len());
         for key in inputs {
@@ -302,6 +313,17 @@ struct TaskView<'a> {
     ready: &'a Ready,
     home: Option<WorkerId>,
     inputs: Vec<&'a Entry>,
+}
+
+/// Why a task goes to `worker`.
+fn why(policy: Policy, worker: WorkerId, home: Option<WorkerId>, victim: Option<WorkerId>) -> Why {
+    match (victim, home) {
+        (Some(from), home) => Why::Stolen { from, home },
+        (None, _) if matches!(policy, Policy::Fifo | Policy::Random) => Why::Policy,
+        (None, Some(home)) if home == worker => Why::Home,
+        (None, Some(home)) => Why::Away { home },
+        (None, None) => Why::Homeless,
+    }
 }
 
 /// Bytes of a task's outputs and its flops.

@@ -9,8 +9,9 @@ use peerwren_transports::block::BlockKey;
 
 use super::super::{Timestamp, WorkerId};
 use super::Scheduler;
-use crate::control::{InputHint, ToWorker};
+use crate::control::{InputHint, StoreReason, ToWorker};
 use crate::options::Exchange;
+use crate::trace::RunEvent;
 
 /// Blocks that one worker gives to others at a time: two on their way hide each other's latency, the
 /// others wait at the taker behind what its tasks need.
@@ -84,6 +85,7 @@ impl Scheduler {
     /// Gives `worker` no more tasks and lets it go when nothing is only there, within `span`.
     pub(super) fn retire(&mut self, now: Timestamp, worker: WorkerId, span: Duration) {
         let span = span.min(LEAVING_MAX);
+        self.note(|| RunEvent::Leaving(worker));
         self.fleet.unseat(worker);
         let retiring = Retiring {
             store_at: now.after(span / 2),
@@ -265,8 +267,8 @@ impl Scheduler {
             }
         }
         if !store.is_empty() {
-            let (keys, lost) = (store, false);
-            self.send(worker, ToWorker::Store { keys, lost });
+            let (keys, reason) = (store, StoreReason::Handover);
+            self.send(worker, ToWorker::Store { keys, reason });
         }
         for (taker, blocks) in take {
             self.send(taker, ToWorker::Take { blocks });
@@ -292,6 +294,10 @@ impl Scheduler {
         let Some(member) = self.fleet.dismiss(worker) else {
             return;
         };
+        self.note(|| RunEvent::Left {
+            worker,
+            is_lost: false,
+        });
         self.do_without(worker, &member);
         self.dispatch(now);
         self.look_for_last_copies(now);

@@ -9,7 +9,7 @@ use peerwren_transports::punch::RETRY;
 
 use super::super::{Timestamp, WorkerId};
 use super::Scheduler;
-use crate::control::{PeerWay, ToWorker};
+use crate::control::{PeerWay, StoreReason, ToWorker};
 use crate::plan::TaskId;
 
 /// Pairs of workers by how they exchanged blocks last; pairs that never did are not among them.
@@ -144,8 +144,8 @@ impl Scheduler {
         };
         if let Entry::Vacant(vacant) = self.ways.relayed.entry(key) {
             vacant.insert(holder);
-            let (keys, lost) = (vec![key], true);
-            self.send(holder, ToWorker::Store { keys, lost });
+            let (keys, reason) = (vec![key], StoreReason::Relay);
+            self.send(holder, ToWorker::Store { keys, reason });
         }
     }
 

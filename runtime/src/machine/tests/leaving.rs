@@ -10,7 +10,7 @@ use super::setup::{Costs, Faults, Setup};
 use super::tables::{NOW, actions, digest, done, joined, one_core, scheduler};
 use super::truth::Truth;
 use super::world::{Outcome, World};
-use crate::control::{Assignment, FromWorker, InputHint, Tally, ToWorker};
+use crate::control::{Assignment, Counts, FromWorker, InputHint, StoreReason, Tally, ToWorker};
 use crate::machine::cache::Copy;
 use crate::machine::fleet::FRUITLESS_LOSSES_A_SLOT_MAX;
 use crate::machine::scheduler::{Input, Scheduler};
@@ -61,14 +61,14 @@ fn taken(keys: &[BlockKey], refused: &[BlockKey]) -> FromWorker {
     FromWorker::Taken {
         keys: keys.to_vec(),
         refused: refused.to_vec(),
-        tally: Tally::default(),
+        counts: Counts::default(),
     }
 }
 
 fn durable(key: BlockKey) -> FromWorker {
     FromWorker::Durable {
         keys: vec![key],
-        tally: Tally::default(),
+        counts: Counts::default(),
     }
 }
 
@@ -158,7 +158,7 @@ fn what_is_not_taken_in_time_goes_to_the_store() {
             "0 gets {:?}",
             ToWorker::Store {
                 keys: kept.to_vec(),
-                lost: false,
+                reason: StoreReason::Handover,
             }
         )
     };
@@ -315,10 +315,13 @@ fn what_was_taken_is_spilled_before_it_leaves() {
         said.contains(&Action::Send(FromWorker::Taken {
             keys: Vec::new(),
             refused: outputs[3..].to_vec(),
-            tally: Tally {
-                cache_bytes: 3 * bytes,
-                cache_bytes_peak: 3 * bytes,
-                ..Tally::default()
+            counts: Counts {
+                tally: Tally {
+                    cache_bytes: 3 * bytes,
+                    cache_bytes_peak: 3 * bytes,
+                    ..Tally::default()
+                },
+                ..Counts::default()
             },
         })),
         "{said:?}"

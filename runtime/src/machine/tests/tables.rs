@@ -7,7 +7,7 @@ use peerwren_transports::block::{BlockKey, Digest, Indices};
 
 use super::plans;
 use crate::control::{
-    Assignment, FromWorker, InputHint, Made, Missed, Tally, ToWorker, WorkerSettings,
+    Assignment, Counts, FromWorker, InputHint, Made, Missed, StoreReason, ToWorker, WorkerSettings,
 };
 use crate::machine::cache::{Cache, Copy};
 use crate::machine::fleet::{FRUITLESS_LOSSES_A_SLOT_MAX, Fleet, REFUSALS_A_SLOT_MAX};
@@ -130,6 +130,7 @@ pub(super) fn one_core(exchange: Exchange, memory_bytes: u64) -> WorkerSettings 
         cores: 1,
         alive_ms: 1000,
         stun: Vec::new(),
+        traces: false,
     }
 }
 
@@ -218,7 +219,7 @@ fn a_result_is_put_again_when_its_task_runs_again_or_its_maker_is_lost() {
         Some(Action::Compute(LeaseId(1), _))
     ));
     for _ in 0..2 {
-        worker.handle_input(NOW, Input::Store(vec![block], true));
+        worker.handle_input(NOW, Input::Store(vec![block], StoreReason::Result));
         assert_eq!(worker.poll_action(), Some(Action::Store(copy)));
         assert_eq!(worker.poll_action(), None, "one put at a time");
         worker.handle_input(NOW, Input::Stored(copy, Ok(Moved::once(8))));
@@ -328,7 +329,7 @@ pub(super) fn done(plan: &Plan, lease: u64, task: &TaskId, durable: bool) -> Fro
             .collect(),
         dropped: Vec::new(),
         compute_ns: 1,
-        tally: Tally::default(),
+        counts: Counts::default(),
     }
 }
 
@@ -405,21 +406,22 @@ fn a_result_whose_maker_is_lost_is_put_by_who_has_it() {
     coordinator.handle_input(NOW, message(1, done(&plan, 4, &readers[0], false)));
     actions(&mut coordinator);
     // Worker 2 has got a replica of the first result.
-    let tally = Tally::default();
+    let counts = Counts::default();
     coordinator.handle_input(
         NOW,
         message(
             2,
             FromWorker::Preloaded {
                 keys: vec![block],
-                tally,
+                counts,
             },
         ),
     );
     coordinator.handle_input(NOW, scheduler::Input::Left(WorkerId(1)));
     let words = actions(&mut coordinator);
     let keys = vec![block];
-    let store = format!("2 gets {:?}", ToWorker::Store { keys, lost: true });
+    let reason = StoreReason::Result;
+    let store = format!("2 gets {:?}", ToWorker::Store { keys, reason });
     assert!(words.contains(&store), "{words:?}");
 }
 

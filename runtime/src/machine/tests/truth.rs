@@ -8,7 +8,10 @@ use std::sync::Arc;
 use peerwren_kernels::tile::Shape;
 use peerwren_transports::block::{BlockKey, Digest};
 
+use crate::control::{Origin, Tally};
+use crate::machine::scheduler::PhaseFigures;
 use crate::plan::{Plan, TaskId};
+use crate::trace::{Record, RunEvent, WorkerEvent};
 
 /// The oracle of a plan.
 pub(super) struct Truth {
@@ -127,4 +130,69 @@ pub(super) fn compute(
             Some((key?, Digest(digest)))
         })
         .collect()
+}
+
+/// What moved by statement and by pair is what the workers counted, exactly.
+pub(super) fn check_moves(phase: &PhaseFigures) {
+    let tallies = phase.workers.iter().map(|(_, _, tally)| tally);
+    let counted = tallies.fold(Tally::default(), |sum, tally| sum.plus(tally));
+    let moved = phase.moves.total();
+    let came = (counted.peer, counted.store_read, counted.inputs_read);
+    assert_eq!((moved.peer, moved.store + moved.input, moved.input), came);
+    let pairs = phase.moves.by_pair.values();
+    let sums = pairs.fold((0, 0), |(bytes, blocks), pair| {
+        (bytes + pair.bytes, blocks + pair.blocks)
+    });
+    assert_eq!(sums, (counted.peer, counted.peer_get));
+}
+
+/// The events of a traced run are what was counted: every task that workers computed, every byte.
+pub(super) fn check_records(records: &[Record], phases: &[PhaseFigures]) {
+    let tallies = phases.iter().flat_map(|phase| &phase.workers);
+    let counted = tallies.fold(Tally::default(), |sum, (_, _, tally)| sum.plus(tally));
+    let (mut ran, mut granted) = (0, BTreeSet::new());
+    let mut came = Tally::default();
+    for record in records {
+        let events = match record {
+            Record::Heard { events, .. } => events,
+            Record::Run { event, .. } => {
+                if let RunEvent::Granted { lease, .. } = event {
+                    assert!(granted.insert(*lease), "{lease:?} is granted once");
+                }
+                continue;
+            }
+        };
+        for event in events {
+            match event {
+                WorkerEvent::Ran { lease, .. } => {
+                    assert!(
+                        granted.contains(lease),
+                        "{lease:?} ran before it was granted"
+                    );
+                    ran += 1;
+                }
+                WorkerEvent::Fetched { origin, bytes, .. } => match (origin, bytes) {
+                    (Origin::Peer(_), Some(bytes)) => {
+                        came.peer += bytes;
+                        came.peer_get += 1;
+                    }
+                    (Origin::Peer(_), None) => came.peer_failed += 1,
+                    (_, bytes) => came.store_read += bytes.unwrap_or(0),
+                },
+                WorkerEvent::Stored { bytes, .. } => came.store_written += bytes,
+                WorkerEvent::Dropped { .. } => {}
+            }
+        }
+    }
+    assert_eq!(ran, counted.tasks);
+    let sums = |t: &Tally| {
+        (
+            t.peer,
+            t.peer_get,
+            t.peer_failed,
+            t.store_read,
+            t.store_written,
+        )
+    };
+    assert_eq!(sums(&came), sums(&counted));
 }

@@ -117,7 +117,7 @@ fn nobody_is_waited_for_without_end() {
     assert_eq!(actions(&mut coordinator), [""; 0]);
     let alive = crate::control::FromWorker::Alive {
         dropped: Vec::new(),
-        tally: crate::control::Tally::default(),
+        counts: crate::control::Counts::default(),
     };
     coordinator.handle_input(at(99), Input::Message(WorkerId(0), alive));
     coordinator.handle_timeout(at(100));

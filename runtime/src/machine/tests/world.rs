@@ -15,11 +15,12 @@ use crate::control::{FromWorker, PeerWay, Tally, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
-use crate::machine::worker::{self, FetchFailure, Origin, Output, Worker};
+use crate::machine::worker::{self, FetchFailure, Origin, Output, Ran, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::manifest::Manifest;
 use crate::matrix::Moved;
 use crate::plan::TaskId;
+use crate::trace::Record;
 
 /// Nanoseconds in a microsecond, the unit of costs.
 const US: u64 = 1_000;
@@ -102,6 +103,7 @@ pub(super) struct World<'a> {
     leases: BTreeMap<LeaseId, (WorkerId, TaskId)>,
     effective: BTreeMap<TaskId, u64>,
     phases: Vec<PhaseFigures>,
+    records: Vec<Record>,
     manifests: BTreeMap<u32, Manifest>,
     /// Tasks of complete manifests, which must not run again.
     settled: BTreeSet<TaskId>,
@@ -122,7 +124,7 @@ impl<'a> World<'a> {
     pub(super) fn new(truth: &'a Truth, setup: Setup) -> Self {
         Self {
             dice: Dice(setup.seed),
-            coordinator: Scheduler::new(Arc::clone(&truth.plan), settings(&setup)),
+            coordinator: Scheduler::new(Arc::clone(&truth.plan), settings(&setup)).traced(),
             truth,
             dies_at: setup.faults.driver_dies.first().copied(),
             setup,
@@ -137,6 +139,7 @@ impl<'a> World<'a> {
             leases: BTreeMap::new(),
             effective: BTreeMap::new(),
             phases: Vec::new(),
+            records: Vec::new(),
             manifests: BTreeMap::new(),
             settled: BTreeSet::new(),
             written: 0,
@@ -218,6 +221,12 @@ impl<'a> World<'a> {
             );
         }
         assert_eq!(recomputed, finished - to_do, "tasks recomputed");
+        for phase in &self.phases {
+            truth::check_moves(phase);
+        }
+        if self.drivers == 0 {
+            truth::check_records(&self.records, &self.phases);
+        }
         let tallies = || {
             self.phases
                 .iter()
@@ -297,8 +306,13 @@ impl<'a> World<'a> {
                         digest,
                         bytes: self.bytes(&key),
                     });
+                    let compute_ns = nanos;
+                    let ran = Ran {
+                        compute_ns,
+                        ..Ran::default()
+                    };
                     let made = Ok(made.collect());
-                    (id, worker::Input::Computed(lease, made, nanos))
+                    (id, worker::Input::Computed(lease, made, ran))
                 }
                 None => return,
             },
@@ -338,6 +352,7 @@ impl<'a> World<'a> {
             cores: self.setup.cores,
             alive_ms: 1000,
             stun: Vec::new(),
+            traces: true,
         };
         let machine = Worker::new(self.at(), Arc::clone(&self.truth.plan), settings);
         let slow = if self.dice.chance(self.setup.faults.slow_workers) {
@@ -384,7 +399,7 @@ impl<'a> World<'a> {
             }
             ToWorker::Assign(assignment) => Some(worker::Input::Assigned(assignment)),
             ToWorker::Preload { keys } => Some(worker::Input::Preload(keys)),
-            ToWorker::Store { keys, lost } => Some(worker::Input::Store(keys, lost)),
+            ToWorker::Store { keys, reason } => Some(worker::Input::Store(keys, reason)),
             ToWorker::Take { blocks } => Some(worker::Input::Take(blocks)),
             ToWorker::Stop => {
                 self.expire(id);
@@ -531,6 +546,7 @@ impl<'a> World<'a> {
     }
 
     fn coordinator_acts(&mut self) {
+        self.records.extend(self.coordinator.take_records());
         while let Some(action) = self.coordinator.poll_action() {
             match action {
                 scheduler::Action::Start(id, _) | scheduler::Action::Admit(_, id) => {

@@ -7,9 +7,11 @@ use peerwren_transports::block::{BlockKey, Digest};
 use super::super::cache::Copy;
 use super::super::{LeaseId, Timestamp, WorkerId};
 use super::{Action, FetchFailure, Origin, Worker};
-use crate::control::{FromWorker, InputHint, Missed};
+use crate::control::{FromWorker, InputHint, Missed, Purpose};
 use crate::matrix::Moved;
 use crate::options::Exchange;
+use crate::plan::TaskId;
+use crate::trace::WorkerEvent;
 
 /// A copy that is waited for.
 #[derive(Debug)]
@@ -22,10 +24,23 @@ pub(super) struct Ladder {
     /// Since when it is asked for there.
     pub(super) since: Timestamp,
     pub(super) digest: Option<Digest>,
+    /// The task that was the first to wait for it; none for a preload or handover.
+    pub(super) task: Option<TaskId>,
     /// Jobs that wait; none for a preload.
     pub(super) jobs: Vec<LeaseId>,
     /// Whether the copy is to be kept here, since nobody else will.
     pub(super) is_kept: bool,
+}
+
+impl Ladder {
+    /// What the copy is fetched for.
+    pub(super) fn purpose(&self) -> Purpose {
+        match self.task {
+            Some(TaskId { phase, stmt, .. }) => Purpose::Task { phase, stmt },
+            None if self.is_kept => Purpose::Handover,
+            None => Purpose::Preload,
+        }
+    }
 }
 
 /// When copies were on their way from peers or the store.
@@ -67,9 +82,10 @@ impl Worker {
             return;
         };
         let origin = ladder.at.take();
+        self.note_fetch(&copy.key, &ladder, origin, result.as_ref().ok());
         match result {
             Ok(moved) => {
-                self.count_fetch(&copy.key, origin, moved);
+                self.count_fetch(&copy.key, ladder.purpose(), origin, moved);
                 if origin != Some(Origin::Source) {
                     self.pace.fetched(moved.bytes, self.now.since(ladder.since));
                 }
@@ -85,6 +101,7 @@ impl Worker {
             Err(FetchFailure::Fatal(error)) => {
                 // Nobody climbs on: the run ends. Until then the room stays taken, and the copy is coming.
                 self.ladders.insert(copy, ladder);
+                self.last_words();
                 self.send(FromWorker::Broken { error });
             }
             Err(failure @ (FetchFailure::Elsewhere | FetchFailure::NoPath)) => {
@@ -108,6 +125,28 @@ impl Worker {
                     self.fetch_queue.push_front(copy);
                 }
             }
+        }
+    }
+
+    /// Notes how a fetch ended, but that of a constant, for which nothing moves.
+    fn note_fetch(
+        &mut self,
+        key: &BlockKey,
+        ladder: &Ladder,
+        origin: Option<Origin>,
+        moved: Option<&Moved>,
+    ) {
+        let is_constant = origin == Some(Origin::Source) && !self.plan.is_input(key);
+        if let Some(origin) = origin.filter(|_| !is_constant) {
+            self.events.add(|| WorkerEvent::Fetched {
+                key: *key,
+                origin,
+                purpose: ladder.purpose(),
+                task: ladder.task,
+                began_ns: ladder.since.as_nanos(),
+                ended_ns: self.now.as_nanos(),
+                bytes: moved.map(|moved| moved.bytes),
+            });
         }
     }
 
@@ -138,22 +177,33 @@ impl Worker {
         }
     }
 
-    fn count_fetch(&mut self, key: &BlockKey, origin: Option<Origin>, moved: Moved) {
+    fn count_fetch(
+        &mut self,
+        key: &BlockKey,
+        purpose: Purpose,
+        origin: Option<Origin>,
+        moved: Moved,
+    ) {
+        let Some(origin) = origin else { return };
         match origin {
-            Some(Origin::Peer(_)) => {
+            // A constant: nothing moved.
+            Origin::Source if !self.plan.is_input(key) => return,
+            Origin::Peer(_) => {
                 self.tally.peer += moved.bytes;
                 self.tally.peer_get += moved.requests;
             }
-            Some(Origin::Source) if !self.plan.is_input(key) => {}
-            Some(origin) => {
+            Origin::Store | Origin::Source => {
                 self.tally.store_read += moved.bytes;
                 self.tally.store_get += moved.requests;
                 if origin == Origin::Source {
                     self.tally.inputs_read += moved.bytes;
                 }
             }
-            None => {}
         }
+        let moves = self.moves.entry((purpose, key.matrix, origin));
+        let (blocks, bytes) = moves.or_default();
+        *blocks += 1;
+        *bytes += moved.bytes;
     }
 
     /// The rungs of the ladder for an input, best first.
@@ -206,6 +256,9 @@ impl Worker {
             ladder.jobs.extend(job);
             return;
         }
+        let task = job
+            .and_then(|lease| self.jobs.get(&lease))
+            .map(|job| job.task);
         let jobs = job.into_iter().collect();
         self.ladders.insert(
             copy,
@@ -216,6 +269,7 @@ impl Worker {
                 at: None,
                 since: self.now,
                 digest,
+                task,
                 jobs,
                 is_kept: false,
             },

@@ -181,11 +181,11 @@ impl Worker {
     }
 
     pub(super) fn tell_taken(&mut self, keys: Vec<BlockKey>, refused: Vec<BlockKey>) {
-        let tally = self.tally();
+        let counts = self.counts();
         self.send(FromWorker::Taken {
             keys,
             refused,
-            tally,
+            counts,
         });
     }
 }

@@ -1,0 +1,221 @@
+//! Bytes that the ranks of Debian's ScaLAPACK and the workers of peerwren receive from each other on the
+//! same work and grid, in times the matrix. Owns the choice of ScaLAPACK's block and what counts as
+//! peerwren's; never counts: the counter of `benches/scalapack/count.c`, which is checked first, and
+//! peerwren's report tell. Linux only.
+//!
+//! Nothing is timed, so that there may be fewer cores than ranks. What ScaLAPACK moves is the same every
+//! time; what peerwren moves differs by what idle workers steal, which is why it is run more than once.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the table is what this binary is for"
+)]
+
+mod cases;
+mod counter;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use peerwren_benches::machine::machine;
+use peerwren_benches::peerwren::Peerwren;
+use peerwren_benches::scalapack::{BLOCKS, packages};
+
+use cases::{Case, Work, cases};
+use counter::{Counted, Counter};
+
+/// Times that peerwren is run where `--repeat` is not given.
+const REPEAT: usize = 3;
+/// 100 runs of all cases are an afternoon.
+const REPEAT_MAX: usize = 100;
+
+const USAGE: &str = "usage: bytes [--repeat K] [--only qr|cholesky|lu|gemm] [--sizes full|small] \
+                     [--peerwren PATH]";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args == ["--help"] {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let (status, error) = match Options::parse(&args) {
+        Ok(options) => match compare_all(&options) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => (1, error),
+        },
+        Err(error) => (2, error),
+    };
+    eprintln!("error: {error}");
+    ExitCode::from(status)
+}
+
+#[derive(Debug)]
+struct Options {
+    repeat: usize,
+    only: Option<Work>,
+    small: bool,
+    peerwren: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self, String> {
+        let mut options = Self {
+            repeat: REPEAT,
+            only: None,
+            small: false,
+            peerwren: None,
+        };
+        for pair in args.chunks(2) {
+            let [name, value] = pair else {
+                return Err(format!("{}: expected a value after it; {USAGE}", pair[0]));
+            };
+            let refused = |expected: &str| format!("{name}: expected {expected}, got {value}");
+            match (name.as_str(), value.as_str()) {
+                ("--repeat", _) => {
+                    options.repeat = value
+                        .parse()
+                        .ok()
+                        .filter(|repeat| (1..=REPEAT_MAX).contains(repeat))
+                        .ok_or_else(|| refused(&format!("a number of 1 to {REPEAT_MAX}")))?;
+                }
+                ("--only", _) => {
+                    let work = Work::ALL.into_iter().find(|work| work.name() == value);
+                    options.only = Some(work.ok_or_else(|| refused("qr, cholesky, lu or gemm"))?);
+                }
+                ("--sizes", "full") => options.small = false,
+                ("--sizes", "small") => options.small = true,
+                ("--sizes", _) => return Err(refused("full or small")),
+                ("--peerwren", _) => options.peerwren = Some(value.into()),
+                _ => return Err(format!("{name} is no option; {USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn compare_all(options: &Options) -> Result<(), String> {
+    let peerwren = Peerwren::find(options.peerwren.as_deref())?;
+    let (counter, checked) = Counter::new()?;
+    println!("{}", machine());
+    println!("packages: {}", packages());
+    println!("peerwren: {}", peerwren.version()?);
+    println!("the counter: {checked}");
+    let mut rows = Vec::new();
+    for case in cases(options.small, options.only) {
+        rows.push(compare(&counter, &peerwren, &case, options.repeat)?);
+    }
+    println!(
+        "\n| work | grid | ScaLAPACK's block | ScaLAPACK | peerwren, between workers | inputs again | sum | \
+         ratio |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for row in rows {
+        println!("{row}");
+    }
+    println!(
+        "\nBytes in times the matrix (8 n^2); ScaLAPACK's least block, peerwren's worst of {} runs; a ratio \
+         above 1: peerwren moves less.",
+        options.repeat
+    );
+    Ok(())
+}
+
+/// A row of the table.
+fn compare(
+    counter: &Counter,
+    peerwren: &Peerwren,
+    case: &Case,
+    repeat: usize,
+) -> Result<String, String> {
+    let Case { p, q, .. } = case;
+    println!("\n{case} on {p} x {q}");
+    let times = |bytes| case.times_matrix(bytes);
+    let (block, theirs) = least(counter, case)?;
+    let ours = worst(peerwren, case, repeat)?;
+    let (theirs, sum) = (times(theirs.bytes()), times(ours.bytes()));
+    Ok(format!(
+        "| {case} | {p} x {q} | {block} | {theirs:.3} | {:.3} | {:.3} | {sum:.3} | {:.2} |",
+        times(ours.peer_bytes),
+        times(ours.again_bytes),
+        theirs / sum
+    ))
+}
+
+/// ScaLAPACK's block that moves least, each run once: what it moves is the same every time.
+fn least(counter: &Counter, case: &Case) -> Result<(u32, Counted), String> {
+    let times = |bytes| case.times_matrix(bytes);
+    let mut all = Vec::new();
+    for block in BLOCKS {
+        let counted = counter.count(case, block)?;
+        println!(
+            "    ScaLAPACK, {block}: {:.3} to one rank and {:.3} among all",
+            times(counted.point_bytes),
+            times(counted.collective_bytes)
+        );
+        all.push((block, counted));
+    }
+    let least = all.into_iter().min_by_key(|(_, counted)| counted.bytes());
+    least.ok_or_else(|| "expected blocks for ScaLAPACK, got none".to_owned())
+}
+
+/// What moved in a run of peerwren.
+#[derive(Clone, Copy)]
+struct Moved {
+    /// From worker to worker.
+    peer_bytes: u64,
+    /// Of the inputs, beyond once: a worker may read a tile that another holds from where it comes from,
+    /// which is no less moved.
+    again_bytes: u64,
+}
+
+impl Moved {
+    fn bytes(&self) -> u64 {
+        self.peer_bytes + self.again_bytes
+    }
+}
+
+/// The run of peerwren that moves most.
+fn worst(peerwren: &Peerwren, case: &Case, repeat: usize) -> Result<Moved, String> {
+    let times = |bytes| case.times_matrix(bytes);
+    let mut worst: Option<Moved> = None;
+    for _ in 0..repeat {
+        let moved = run(peerwren, case)?;
+        println!(
+            "    peerwren: {:.3} between workers and {:.3} of inputs again",
+            times(moved.peer_bytes),
+            times(moved.again_bytes)
+        );
+        if worst.is_none_or(|worst| worst.bytes() < moved.bytes()) {
+            worst = Some(moved);
+        }
+    }
+    worst.ok_or_else(|| "expected runs of peerwren, got none".to_owned())
+}
+
+/// Runs peerwren once. Refuses a run that was disturbed, or that moved bytes in ways that are not counted.
+fn run(peerwren: &Peerwren, case: &Case) -> Result<Moved, String> {
+    let line = case.peerwren();
+    let report = peerwren.run(&line)?;
+    // Whole numbers far below 2^53, which a float holds exactly.
+    let number = |pointer: &str| report.number(pointer).map(|number| number as u64);
+    for pointer in ["/workers_lost", "/tasks_recomputed", "/bytes/store_written"] {
+        let value = number(pointer)?;
+        if value != 0 {
+            return Err(format!(
+                "`peerwren {line}`: expected 0 at {pointer} of its report, got {value}"
+            ));
+        }
+    }
+    let (read, inputs) = (number("/bytes/store_read")?, number("/inputs_read")?);
+    let once = case.inputs_once_bytes();
+    if read != inputs || inputs < once {
+        return Err(format!(
+            "`peerwren {line}`: expected at least {once} bytes of inputs and no others from the store, got \
+             {inputs} of {read}"
+        ));
+    }
+    Ok(Moved {
+        peer_bytes: number("/bytes/peer")?,
+        again_bytes: inputs - once,
+    })
+}

@@ -1,0 +1,47 @@
+//! Shows locality: what crosses between workers, through real runs of the `peerwren` command on this
+//! machine. Owns the experiments and their tables; never computes a matrix and never looks inside
+//! peerwren: its reports are read. Linux only.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the table is what this binary is for"
+)]
+
+mod cores;
+mod faults;
+mod hosts;
+mod options;
+mod qr;
+mod table;
+
+use std::process::ExitCode;
+
+use options::{Options, USAGE};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args == ["--help"] {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let (status, error) = match Options::parse(&args) {
+        Ok(options) => match run(&options) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => (1, error),
+        },
+        Err(error) => (2, error),
+    };
+    eprintln!("error: {error}");
+    ExitCode::from(status)
+}
+
+fn run(options: &Options) -> Result<(), String> {
+    let bench = options.open()?;
+    match options.experiment.as_str() {
+        "qr" => qr::run(&bench),
+        "faults" => faults::run(&bench),
+        "hosts" => hosts::run(&bench),
+        "cores" => cores::run(&bench),
+        _ => table::run(&bench),
+    }
+}

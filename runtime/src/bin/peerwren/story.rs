@@ -1,0 +1,12 @@
+//! `peerwren story`: what a trace says of one block.
+
+use peerwren::trace::Story;
+
+use crate::args::StoryArgs;
+use crate::failure::Failure;
+
+/// Prints the story that the arguments ask for.
+pub(crate) fn run(arguments: &StoryArgs) -> Result<(), Failure> {
+    let story = Story::read(&arguments.trace, &arguments.key).map_err(Failure::usage)?;
+    crate::print(story.to_string().as_bytes())
+}
