@@ -4,11 +4,11 @@
 use crate::micro::{Cpu, Part, Store};
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use crate::product::{Extent, View, product, product_nt_words, product_words};
-use crate::tile::TileRef;
+use crate::tile::{TileMut, TileRef};
 
 /// C + A B, with what is transposed and the sign.
 #[derive(Clone, Copy)]
-struct Form {
+pub(crate) struct Form {
     a_transposed: bool,
     b_transposed: bool,
     subtract: bool,
@@ -19,7 +19,7 @@ const PLAIN: Form = Form {
     b_transposed: false,
     subtract: false,
 };
-const SUB: Form = Form {
+pub(crate) const SUB: Form = Form {
     subtract: true,
     ..PLAIN
 };
@@ -94,13 +94,13 @@ pub(crate) fn ops() -> Vec<KernelOp> {
 }
 
 /// The extent of the product of inputs `first` and `first + 1`.
-fn extent(shapes: &TaskShapes<'_>, first: usize, form: Form) -> Extent {
+pub(crate) fn extent(shapes: &TaskShapes<'_>, first: usize, form: Form) -> Extent {
     let ((m, n), (rows, cols)) = (shapes.output(0), shapes.input(first));
     let k = if form.a_transposed { rows } else { cols };
     Extent { m, n, k }
 }
 
-fn gemm_flops(Extent { m, n, k }: Extent) -> u64 {
+pub(crate) fn gemm_flops(Extent { m, n, k }: Extent) -> u64 {
     2 * (m * n * k) as u64
 }
 
@@ -139,6 +139,23 @@ fn multiply(
         scratch,
     );
     Ok(())
+}
+
+/// C - A B in place.
+pub(crate) fn multiply_into(
+    c: &mut TileMut<'_>,
+    (a, b): (TileRef<'_>, TileRef<'_>),
+    scratch: &mut [f64],
+) {
+    let ((m, n), (_, k)) = (c.shape.dense(), a.shape.dense());
+    product(
+        Cpu::new(),
+        (&mut *c.data, m),
+        Extent { m, n, k },
+        (View::plain(a.data, m), View::plain(b.data, k)),
+        (Store::Sub, Part::All),
+        scratch,
+    );
 }
 
 fn add(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {

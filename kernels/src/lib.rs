@@ -14,7 +14,7 @@
 //! gemm, gemm_sub, gemm_sub_nt, gemm_sub_tn, syrk, axpby, mul, add
 //!                      products and sums
 //! potrf, trsm          Cholesky of a tile, and what follows in its column
-//! getrf, playoff, swap_rows, pick_rows, ..
+//! getrf, playoff, take_rows, put_rows, ..
 //!                      LU of a tile, tournaments of pivot rows, and what moves rows by their indices
 //! trsm_lower, trsm_upper, trsm_unit, their transposes, trsm_right
 //!                      triangular systems
@@ -69,6 +69,7 @@ mod apply;
 mod band;
 mod check;
 mod cholesky;
+mod exchange;
 mod fit;
 mod gemm;
 mod geqrt;
@@ -105,6 +106,7 @@ fn standard_ops() -> Vec<KernelOp> {
         trsm::ops(),
         lu::ops(),
         rows::ops(),
+        exchange::ops(),
         geqrt::ops(),
         stacked::ops(),
         lq::ops(),

@@ -1,5 +1,5 @@
 //! LU with partial pivoting inside a tile, and the playoff of two tiles' rows that tournament pivoting is made of:
-//! getrf and playoff. Never exchanges rows between tiles; [`crate::rows`] does.
+//! getrf and playoff. Never exchanges rows between tiles; [`crate::exchange`] does.
 //!
 //! By recursion on columns: the left half, its rows exchanged in the right half, U12 = L11^-1 A12, A22 -= L21 U12, the
 //! right half (Toledo, SIAM J. Matrix Anal. Appl. 18, 1997).
@@ -27,23 +27,24 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             let r = m.min(n);
             m * n + r + factor_words(m, r).max(left_words(r, n - r))
         }),
-        // The rows of [A1; A2] as numbers: the min(n, m + p) that partial pivoting takes, in its order, then the rest
-        // in theirs.
+        // The first m rows of [A1; A2] with their indices: first the min(n, m + p) that partial pivoting takes, in its
+        // order, then the others in theirs.
         KernelOp::standard(
-            "playoff(full(m,n), full(p,n)) -> index(q) where q = m + p",
+            "playoff(full(m,n), index(m), full(p,n), index(p)) -> full(m,n), index(m)",
             playoff,
         )
+        .with_version(2)
         .with_flops(|shapes| getrf_flops(stack(shapes)))
         .with_scratch(|shapes| {
             let (q, r) = stack(shapes);
-            q * r + r + q + factor_words(q, r)
+            q * r + r + 2 * q + factor_words(q, r)
         }),
     ]
 }
 
 /// Rows of [A1; A2], and the columns that pivots are taken in.
 fn stack(shapes: &TaskShapes<'_>) -> (usize, usize) {
-    let ((m, n), (p, _)) = (shapes.input(0), shapes.input(1));
+    let ((m, n), (p, _)) = (shapes.input(0), shapes.input(2));
     (m + p, n.min(m + p))
 }
 
@@ -77,13 +78,15 @@ fn getrf(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
 }
 
 fn playoff(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
-    let (top, bottom) = (tiles.input(0), tiles.input(1));
+    let (top, bottom) = (tiles.input(0), tiles.input(2));
+    let (top_index, bottom_index) = (tiles.input(1), tiles.input(3));
     let ((m, n), (p, _)) = (top.shape.dense(), bottom.shape.dense());
     let (q, r) = (m + p, n.min(m + p));
-    let ([order], scratch) = tiles.outputs();
+    let ([winners, index], scratch) = tiles.outputs();
     let (work, scratch) = scratch.split_at_mut(q * r);
     let (swaps, scratch) = scratch.split_at_mut(r);
     let (taken, scratch) = scratch.split_at_mut(q);
+    let (order, scratch) = scratch.split_at_mut(q);
     let columns = top.data.chunks_exact(m).zip(bottom.data.chunks_exact(p));
     for (column, (top, bottom)) in work.chunks_exact_mut(q).zip(columns) {
         column[..m].copy_from_slice(top);
@@ -94,15 +97,26 @@ fn playoff(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
         ld: q,
     };
     factor(Cpu::new(), panel, (q, r), swaps, scratch);
-    permutation(swaps, order.data);
+    permutation(swaps, order);
     taken.fill(0.0);
-    for row in &order.data[..r] {
+    for row in &order[..r] {
         taken[number(*row)] = 1.0;
     }
     let rest = (0..q).filter(|row| taken[*row] == 0.0);
-    for (to, row) in order.data[r..].iter_mut().zip(rest) {
+    for (to, row) in order[r..].iter_mut().zip(rest) {
         *to = word(row);
     }
+    let pick = |to: &mut [f64], top: &[f64], bottom: &[f64]| {
+        for (to, row) in to.iter_mut().zip(&*order) {
+            let row = number(*row);
+            *to = if row < m { top[row] } else { bottom[row - m] };
+        }
+    };
+    let old = top.data.chunks_exact(m).zip(bottom.data.chunks_exact(p));
+    for (to, (top, bottom)) in winners.data.chunks_exact_mut(m).zip(old) {
+        pick(to, top, bottom);
+    }
+    pick(index.data, top_index.data, bottom_index.data);
     check_finite(work)
 }
 

@@ -1,4 +1,4 @@
-//! Moves rows by tiles of indices (0-based): what LU's exchanges, inverses and submatrices are made of. Computes
+//! Moves rows by tiles of indices (0-based): what LU's order of rows, inverses and submatrices are made of. Computes
 //! nothing. An index that does not fit its tiles is [`KernelError::Failed`].
 
 use crate::op::{KernelError, KernelOp, TaskTiles};
@@ -6,16 +6,6 @@ use crate::tile::TileRef;
 
 pub(crate) fn ops() -> Vec<KernelOp> {
     vec![
-        // Row i of the new [A1; A2] is row index(i) of the old.
-        KernelOp::standard(
-            "swap_rows(index(q), full(m,c), full(p,c)) -> full(m,c), full(p,c) where q = m + p",
-            swap,
-        ),
-        // The same for two tiles of indices.
-        KernelOp::standard(
-            "swap_index(index(q), index(m), index(p)) -> index(m), index(p) where q = m + p",
-            swap,
-        ),
         // Row i of the new A is row index(i) of the old.
         KernelOp::standard("permute_rows(index(m), full(m,c)) -> full(m,c)", permute),
         KernelOp::standard("permute_index(index(m), index(m)) -> index(m)", permute),
@@ -49,26 +39,6 @@ fn check(name: &str, index: TileRef<'_>, limit: usize) -> Result<(), KernelError
             limit.saturating_sub(1)
         ))),
     }
-}
-
-fn swap(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
-    let (index, top, bottom) = (tiles.input(0), tiles.input(1), tiles.input(2));
-    let (m, p) = (top.shape.rows as usize, bottom.shape.rows as usize);
-    check("swap_rows", index, m + p)?;
-    let ([new_top, new_bottom], _) = tiles.outputs();
-    let old = top.data.chunks_exact(m).zip(bottom.data.chunks_exact(p));
-    let new = new_top
-        .data
-        .chunks_exact_mut(m)
-        .zip(new_bottom.data.chunks_exact_mut(p));
-    for ((top, bottom), (new_top, new_bottom)) in old.zip(new) {
-        let rows = new_top.iter_mut().chain(new_bottom);
-        for (new, row) in rows.zip(index.data) {
-            let row = number(*row);
-            *new = if row < m { top[row] } else { bottom[row - m] };
-        }
-    }
-    Ok(())
 }
 
 fn permute(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {

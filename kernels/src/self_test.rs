@@ -147,7 +147,9 @@ fn systems(bench: &mut Bench<'_>) -> Result<(), KernelError> {
     for name in ["trsm_unit", "trsm_unit_t"] {
         bench.run(name, &[&lu[1], c], &[full])?;
     }
-    bench.run("playoff", &[a, c], &[Shape::index(2 * SMALL)])?;
+    let order: Owned = (Shape::index(SMALL), lu[0].1.clone());
+    let match_of = [a, &order, c, &order];
+    bench.run("playoff", &match_of, &[full, order.0])?;
     bench.run("ssq", &[a], &[Shape::full(1, 2)])?;
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! ```
 //!
 //! `any(m,n)` is an input of kind `full`, `unit`, `upper` or `lower`: the kernel reads its implied zeros and ones.
+//! `few(m,n)` is a tile of at most `m` rows: the shapes that are checked bound it.
 //! A size is a variable or a number. A variable takes the value of its first appearance and must
 //! have it everywhere. `?` marks an argument that may be absent. Conditions after `where` compare
 //! sums, products, `min` and `max` of variables and numbers by `=`, `<=`, `>=`; one over a variable
@@ -427,8 +428,8 @@ impl<'a> Parser<'a> {
 
     fn pattern(&mut self, side: Side) -> Result<Pattern, SignatureError> {
         let kinds = match side {
-            Side::Input => "one of full, unit, upper, lower, tfac, index, any",
-            Side::Output => "one of full, unit, upper, lower, tfac, index",
+            Side::Input => "one of full, unit, upper, lower, tfac, index, few, any",
+            Side::Output => "one of full, unit, upper, lower, tfac, index, few",
         };
         let start = self.at;
         let word = self.word(kinds)?;
@@ -665,7 +666,7 @@ mod tests {
                 "ok"
             );
         }
-        for shape in [Shape::tfac(3, 2), Shape::index(3)] {
+        for shape in [Shape::tfac(3, 2), Shape::index(3), Shape::few(3, 2)] {
             let expected = format!("f: input 1 should be any(m, n), got {shape}");
             assert_eq!(
                 check(text, &[Some(shape)], &[Some(Shape::full(3, 2))]),
@@ -681,11 +682,11 @@ mod tests {
             ("f(full(m,n)", "signature `f(full(m,n)`: expected `)` at ``"),
             (
                 "f(fool(m,n)) -> full(m,n)",
-                "signature `f(fool(m,n)) -> full(m,n)`: expected one of full, unit, upper, lower, tfac, index, any at `fool(m,n)) -> full(m,n)`",
+                "signature `f(fool(m,n)) -> full(m,n)`: expected one of full, unit, upper, lower, tfac, index, few, any at `fool(m,n)) -> full(m,n)`",
             ),
             (
                 "f() -> any(m,n)",
-                "signature `f() -> any(m,n)`: expected one of full, unit, upper, lower, tfac, index at `any(m,n)`",
+                "signature `f() -> any(m,n)`: expected one of full, unit, upper, lower, tfac, index, few at `any(m,n)`",
             ),
             (
                 "f() -> full(9x,n)",

@@ -22,10 +22,15 @@ pub enum Kind {
     Tfac,
     /// `rows` indices (i64 bits, one a word), `cols` is 1.
     Index,
+    /// At most `rows` rows of `cols` columns, laid out as [`Kind::Full`] with the rows that there are.
+    /// How many there are shows when the tile is made: its shape in a plan is a bound, perhaps of
+    /// nothing.
+    Few,
 }
 
 impl Kind {
-    /// The name in programs and signatures: `full`, `unit`, `upper`, `lower`, `tfac`, `index`.
+    /// The name in programs and signatures: `full`, `unit`, `upper`, `lower`, `tfac`, `index`,
+    /// `few`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -35,6 +40,7 @@ impl Kind {
             Kind::Lower => "lower",
             Kind::Tfac => "tfac",
             Kind::Index => "index",
+            Kind::Few => "few",
         }
     }
 
@@ -48,6 +54,7 @@ impl Kind {
             Kind::Lower,
             Kind::Tfac,
             Kind::Index,
+            Kind::Few,
         ];
         all.into_iter().find(|kind| kind.name() == name)
     }
@@ -58,7 +65,8 @@ impl Kind {
 pub struct Shape {
     /// The layout.
     pub kind: Kind,
-    /// Rows; for [`Kind::Tfac`] the number of reflectors.
+    /// Rows; for [`Kind::Tfac`] the number of reflectors; for [`Kind::Few`] the most that there may
+    /// be, or those that there are in a tile that is made.
     pub rows: u32,
     /// Columns; for [`Kind::Tfac`] the inner block.
     pub cols: u32,
@@ -136,7 +144,46 @@ impl Shape {
         }
     }
 
-    /// Number of 8-byte words stored.
+    /// At most `rows` x `cols`, dense.
+    #[must_use]
+    pub const fn few(rows: u32, cols: u32) -> Shape {
+        Shape {
+            kind: Kind::Few,
+            rows,
+            cols,
+        }
+    }
+
+    /// Whether every tile of this shape has [`Shape::words`] words. Those of a [`Kind::Few`] may have
+    /// fewer.
+    #[must_use]
+    pub const fn is_exact(self) -> bool {
+        !matches!(self.kind, Kind::Few)
+    }
+
+    /// The shape of a tile of so many words that a plan gives this shape; `None` where it is none.
+    ///
+    /// ```
+    /// # use peerwren_kernels::tile::Shape;
+    /// assert_eq!(Shape::few(3, 2).of_words(4), Some(Shape::few(2, 2)));
+    /// assert_eq!(Shape::few(3, 2).of_words(0), Some(Shape::few(0, 2)));
+    /// assert_eq!(Shape::few(3, 2).of_words(5), None);
+    /// assert_eq!(Shape::full(3, 2).of_words(4), None);
+    /// ```
+    #[must_use]
+    pub fn of_words(self, words: usize) -> Option<Shape> {
+        let cols = (self.cols as usize).max(1);
+        if words == self.words() {
+            return Some(self);
+        }
+        let is_part = !self.is_exact() && words.is_multiple_of(cols) && words < self.words();
+        is_part.then(|| Shape {
+            rows: (words / cols) as u32,
+            ..self
+        })
+    }
+
+    /// Number of 8-byte words stored; of a [`Kind::Few`] the most.
     ///
     /// ```
     /// # use peerwren_kernels::tile::Shape;
@@ -154,7 +201,7 @@ impl Shape {
         }
     }
 
-    /// Number of bytes stored: 8 a word.
+    /// Number of bytes stored: 8 a word; of a [`Kind::Few`] the most.
     #[must_use]
     pub fn bytes(self) -> usize {
         self.words() * 8
@@ -177,7 +224,7 @@ impl Shape {
         let rows = self.rows as usize;
         let offset = self.offset(j);
         match self.kind {
-            Kind::Full | Kind::Index => Span {
+            Kind::Full | Kind::Index | Kind::Few => Span {
                 row: 0,
                 len: rows,
                 offset,
@@ -209,7 +256,7 @@ impl Shape {
     fn offset(self, j: usize) -> usize {
         let rows = self.rows as usize;
         match self.kind {
-            Kind::Full | Kind::Index => rows * j,
+            Kind::Full | Kind::Index | Kind::Few => rows * j,
             Kind::Unit => {
                 let j = j.min(rows);
                 (rows * j).saturating_sub(j * (j + 1) / 2)
@@ -301,7 +348,7 @@ impl<'a> TileRef<'a> {
 pub struct TileMut<'a> {
     /// Kind and size.
     pub shape: Shape,
-    /// [`Shape::words`] words.
+    /// [`Shape::words`] words, or more where [`TileMut::keep_rows`] said so.
     pub data: &'a mut [f64],
 }
 
@@ -318,6 +365,20 @@ impl<'a> TileMut<'a> {
             "a {shape} tile has the words of its shape"
         );
         TileMut { shape, data }
+    }
+
+    /// Says that a [`Kind::Few`] tile has `rows` rows: they are in the first `rows` x `cols` words, the
+    /// others are nobody's.
+    ///
+    /// # Panics
+    /// When the tile is of another kind or has no room for so many.
+    pub fn keep_rows(&mut self, rows: usize) {
+        assert!(
+            self.shape.kind == Kind::Few && rows <= self.shape.rows as usize,
+            "a {} tile does not have {rows} rows",
+            self.shape
+        );
+        self.shape.rows = rows as u32;
     }
 
     /// Stores the entries that this kind keeps out of a dense column-major matrix with leading
@@ -351,6 +412,7 @@ mod tests {
                     Shape::lower(rows, cols),
                     Shape::tfac(rows, cols),
                     Shape::index(rows),
+                    Shape::few(rows, cols),
                 ];
                 for shape in shapes {
                     let (dense_rows, dense_cols) = shape.dense();
@@ -366,6 +428,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_tile_of_few_rows_has_any_number_of_them_up_to_its_bound() {
+        let bound = Shape::few(3, 2);
+        for words in 0..9 {
+            let rows = (words % 2 == 0 && words <= 6).then_some(words as u32 / 2);
+            let expected = rows.map(|rows| Shape::few(rows, 2));
+            assert_eq!(bound.of_words(words), expected, "{words}");
+            let exact = (words == 6).then_some(Shape::full(3, 2));
+            assert_eq!(Shape::full(3, 2).of_words(words), exact, "{words}");
+        }
+        let mut data = [0.0; 6];
+        let mut tile = TileMut::new(bound, &mut data);
+        tile.keep_rows(0);
+        assert_eq!((tile.shape, tile.shape.words()), (Shape::few(0, 2), 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "a few(3,2) tile does not have 4 rows")]
+    fn a_tile_of_few_rows_keeps_to_its_bound() {
+        let mut data = [0.0; 6];
+        TileMut::new(Shape::few(3, 2), &mut data).keep_rows(4);
     }
 
     #[test]

@@ -284,6 +284,8 @@ pub struct Made {
     pub key: BlockKey,
     /// What its bytes hash to.
     pub digest: Digest,
+    /// Its payload.
+    pub bytes: u64,
     /// Whether the store has it already.
     pub durable: bool,
 }

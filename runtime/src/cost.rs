@@ -1,6 +1,6 @@
 //! Counts the blocks that a program moves, without running it: through the object store, and
-//! between workers that keep what they have. Never schedules; a run does a little worse than the
-//! strict owners counted here, since it trades bytes for time.
+//! between workers that keep what they have; blocks of few rows as what is likely. Never schedules; a
+//! run does a little worse than the strict owners counted here, since it trades bytes for time.
 
 use std::ops::AddAssign;
 
@@ -36,10 +36,10 @@ impl AddAssign for Traffic {
 }
 
 /// The part of a full tile that a tile of this kind is, whatever its size: triangles and unit
-/// trapezoids half, compact WY factors 0.06 (ib = 32 of nb = 512, about), indices nothing.
+/// trapezoids half, compact WY factors 0.06 (ib = 32 of nb = 512, about), indices nothing, few rows all.
 pub fn tile_weight(kind: Kind) -> f64 {
     match kind {
-        Kind::Full => 1.0,
+        Kind::Full | Kind::Few => 1.0,
         Kind::Unit | Kind::Upper | Kind::Lower => 0.5,
         Kind::Tfac => 0.06,
         Kind::Index => 0.0,
@@ -65,10 +65,10 @@ pub fn store_traffic(bound: &Bound) -> Result<StoreTraffic, TaskError> {
     let mut traffic = StoreTraffic::default();
     for task in bound.tasks() {
         for tile in bound.inputs(task)?.present() {
-            traffic.read.add(bound.shape(tile)?, 1);
+            traffic.read.add(bound.likely_shape(tile)?, 1);
         }
         for tile in bound.outputs(task)?.present() {
-            traffic.written.add(bound.shape(tile)?, 1);
+            traffic.written.add(bound.likely_shape(tile)?, 1);
         }
     }
     Ok(traffic)
@@ -89,9 +89,27 @@ pub fn owner_traffic(
     workers: u32,
     input_at: impl Fn(Tile) -> Option<u32>,
 ) -> Result<Traffic, TaskError> {
+    let mut traffic = Traffic::default();
+    owner_blocks(bound, workers, input_at, |_, shape, times| {
+        traffic.add(shape, times);
+    })?;
+    Ok(traffic)
+}
+
+/// Tells which blocks [`owner_traffic`] counts: `sent(block, shape, times)`, where a block goes to `times` workers
+/// that have not made it. The shape of a block of few rows is the likely one.
+///
+/// # Errors
+///
+/// Where a task or a shape has no value.
+pub fn owner_blocks(
+    bound: &Bound,
+    workers: u32,
+    input_at: impl Fn(Tile) -> Option<u32>,
+    mut sent: impl FnMut(Tile, Shape, u64),
+) -> Result<(), TaskError> {
     let workers = i64::from(workers.max(1));
     let place = |task: Task| bound.home(task).unwrap_or(0).rem_euclid(workers);
-    let mut traffic = Traffic::default();
     let (mut readers, mut places) = (Vec::new(), Vec::new());
     let mut send = |tile: Tile, from: i64| -> Result<(), TaskError> {
         readers.clear();
@@ -106,7 +124,7 @@ pub fn owner_traffic(
         places.sort_unstable();
         places.dedup();
         if !places.is_empty() {
-            traffic.add(bound.shape(tile)?, places.len() as u64);
+            sent(tile, bound.likely_shape(tile)?, places.len() as u64);
         }
         Ok(())
     };
@@ -121,7 +139,7 @@ pub fn owner_traffic(
             send(tile, from)?;
         }
     }
-    Ok(traffic)
+    Ok(())
 }
 
 #[cfg(test)]

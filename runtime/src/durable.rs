@@ -110,7 +110,7 @@ impl DurableBlocks {
             let array = self.array(chunk.array).await?;
             return Ok(array.read(chunk.at, shape).await?);
         }
-        let block = self.store.get(key, shape.bytes()).await?;
+        let block = self.store.get(key, self.plan.block_len(key)).await?;
         Ok(block.map(|block| {
             let moved = Moved::once(block.len() as u64);
             (block, moved)

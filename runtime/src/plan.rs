@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use peerwren_kernels::op::{KernelSet, TaskShapes};
 use peerwren_kernels::tile::Shape;
-use peerwren_transports::block::{BlockKey, Digest, Indices};
+use peerwren_transports::block::{BlockKey, BlockLen, Digest, Indices};
 use peerwren_transports::store::Place;
 
 use crate::lambdapack::{Bound, Diagnosis, ProgramError, Task, TaskError, Tile};
@@ -483,10 +483,27 @@ impl Plan {
         self.phases[phase].bound.shape(tile).expect(CHECKED)
     }
 
-    /// Payload of a block.
+    /// What is known of a block's length before it is made.
+    pub(crate) fn block_len(&self, key: &BlockKey) -> BlockLen {
+        let shape = self.shape(key);
+        if shape.is_exact() {
+            BlockLen::Exactly(shape.bytes())
+        } else {
+            BlockLen::AtMost(shape.bytes())
+        }
+    }
+
+    /// Payload of a block; where its tile is of few rows, the most that it may be.
     #[must_use]
     pub fn bytes(&self, key: &BlockKey) -> u64 {
         self.shape(key).bytes() as u64
+    }
+
+    /// Payload that a block likely has.
+    pub(crate) fn likely_bytes(&self, key: &BlockKey) -> u64 {
+        let (phase, tile) = self.tile(key);
+        let likely = self.phases[phase].bound.likely_shape(tile);
+        likely.expect(CHECKED).bytes() as u64
     }
 
     /// The kernel that a task runs.

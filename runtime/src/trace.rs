@@ -39,7 +39,8 @@ pub enum WorkerEvent {
         told_ns: u64,
         began_ns: u64,
         took_ns: u64,
-        made: Vec<(BlockKey, Digest)>,
+        /// Blocks with their digests and payloads.
+        made: Vec<(BlockKey, Digest, u64)>,
     },
     /// A block was asked for.
     Fetched {

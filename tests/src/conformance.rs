@@ -1,7 +1,7 @@
 //! One suite for every store: what a backend must do, whatever it is made of. Never knows which one
 //! it checks.
 
-use peerwren_transports::block::{Block, BlockKey, Indices};
+use peerwren_transports::block::{Block, BlockKey, BlockLen, Indices};
 use peerwren_transports::store::{BlockStore, Created, Objects, StoreError};
 
 /// Runs all checks, each below a name of its own, and leaves nothing behind.
@@ -23,6 +23,7 @@ pub async fn check_but_creating(objects: &Objects) {
     let store = |name: &str| BlockStore::on(objects.at(name));
     what_is_put_is_got(store("put")).await;
     a_block_of_another_length_is_an_error(store("length")).await;
+    a_block_may_be_shorter_than_its_bound(store("bound")).await;
     runs_are_listed_and_deleted_apart(store("runs")).await;
     many_tasks_read_whole_blocks_while_they_are_written_again(store("whole")).await;
     objects_are_put_got_replaced_and_deleted(objects.at("objects")).await;
@@ -58,11 +59,31 @@ async fn a_block_of_another_length_is_an_error(store: BlockStore) {
         .unwrap();
     match store.get(&key, 101).await {
         Err(StoreError::Length {
-            expected: 101,
+            expected: BlockLen::Exactly(101),
             got: 100,
             ..
         }) => {}
         other => panic!("{other:?}"),
+    }
+}
+
+async fn a_block_may_be_shorter_than_its_bound(store: BlockStore) {
+    for (number, len) in [0, 8, 100].into_iter().enumerate() {
+        let key = key(1, 2, &[number as i64]);
+        let block = Block::from_bytes(&vec![number as u8; len]);
+        store.put(&key, &block).await.unwrap();
+        let got = store.get(&key, BlockLen::AtMost(100)).await.unwrap();
+        assert_eq!(got.unwrap(), block);
+        if len == 0 {
+            continue;
+        }
+        let bound = BlockLen::AtMost(len - 1);
+        match store.get(&key, bound).await {
+            Err(StoreError::Length { expected, got, .. }) => {
+                assert_eq!((expected, got), (bound, len as u64));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 

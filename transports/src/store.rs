@@ -24,7 +24,7 @@ pub use place::{Place, PlaceError};
 pub use runs::RunFound;
 pub use s3::{S3Keys, S3Limits, S3Settings};
 
-use crate::block::{Block, BlockKey};
+use crate::block::{Block, BlockKey, BlockLen};
 
 /// A store of blocks. Cheap to clone: clones are the same store.
 #[derive(Clone, Debug)]
@@ -57,15 +57,16 @@ impl BlockStore {
         self.0.at(&format!("{run:016x}"))
     }
 
-    /// Reads a block of `expected_len` bytes; `None` where there is none by that name. A block of
-    /// another length is an error; its digest is the caller's to check.
+    /// Reads a block of the expected length; `None` where there is none by that name. A block of
+    /// another length is an error, found before memory is taken for it; its digest is the caller's to
+    /// check.
     pub async fn get(
         &self,
         key: &BlockKey,
-        expected_len: usize,
+        expected: impl Into<BlockLen>,
     ) -> Result<Option<Block>, StoreError> {
         let objects = self.objects(key.run);
-        objects.get_block(&block_name(key), expected_len).await
+        objects.get_block(&block_name(key), expected.into()).await
     }
 
     /// Writes a block. When this returns, every reader finds it; until then, none or the whole.
@@ -168,7 +169,7 @@ pub enum StoreError {
         /// Where the block is.
         place: String,
         /// The block's length in bytes.
-        expected: usize,
+        expected: BlockLen,
         /// The stored length in bytes.
         got: u64,
     },

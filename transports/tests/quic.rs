@@ -9,7 +9,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerwren_transports::block::{BlockKey, Digest, Indices};
+use peerwren_transports::block::{BlockKey, BlockLen, Digest, Indices};
 use peerwren_transports::frame::{self, FrameError};
 use peerwren_transports::identity::{Authority, NodeId};
 use peerwren_transports::quic::{ChannelError, DialError, Expected, FetchError, Limits, Node};
@@ -26,11 +26,10 @@ fn blocks_go_both_ways_on_one_connection() {
         let (b, _channels) = run.node(W2, &[(3, 3_000_000)], Limits::default());
         for (number, len) in [(0, 1 << 20), (1, 0), (2, 13)] {
             let block = block(number, len);
-            let expected = Some(Expected {
-                len,
-                digest: block.digest(),
-            });
-            for expected in [None, expected] {
+            let digest = block.digest();
+            let known = [len.into(), BlockLen::AtMost(len), BlockLen::AtMost(2 << 20)];
+            let known = known.map(|len| Some(Expected { len, digest }));
+            for expected in known.into_iter().chain([None]) {
                 let got = b
                     .fetch(W1, a.local_addr(), key(number), expected)
                     .await
@@ -205,7 +204,11 @@ fn lies_about_blocks_are_found() {
         let (client, _channels) = run.node(W2, &[], limits);
         let good = block(0, 500);
         let expected = Some(Expected {
-            len: 500,
+            len: 500.into(),
+            digest: good.digest(),
+        });
+        let bound = Some(Expected {
+            len: BlockLen::AtMost(499),
             digest: good.digest(),
         });
         let digest = |bytes: &[u8]| Digest::of(bytes);
@@ -216,6 +219,20 @@ fn lies_about_blocks_are_found() {
                 found(499, good.digest(), &good.as_bytes()[..499]),
                 true,
                 FetchError::Corrupt("another length is announced"),
+            ),
+            (
+                "beyond the bound",
+                bound,
+                found(500, good.digest(), good.as_bytes()),
+                true,
+                FetchError::Corrupt("another length is announced"),
+            ),
+            (
+                "within the bound, but other bytes",
+                bound,
+                found(300, good.digest(), &good.as_bytes()[..300]),
+                true,
+                FetchError::Corrupt("its digest is wrong"),
             ),
             (
                 "another digest",

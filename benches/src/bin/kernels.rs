@@ -141,7 +141,13 @@ fn others<'a>(
     );
     let l = &dominant(lower);
     let lu = [Shape::index(nb), Shape::unit(nb, nb), upper];
-    let playoff = [Shape::index(2 * nb)];
+    let mut place = 0;
+    let places = Words::new(nb as usize, || {
+        place += 1;
+        f64::from_bits(place)
+    });
+    let order = &(Shape::index(nb), places);
+    let playoff = [full, Shape::index(nb)];
     let rows: [(&str, &[&Tile], &[Shape]); 12] = [
         ("gemm", &[a, a, b], &[full]),
         ("gemm_sub", &[a, a, b], &[full]),
@@ -153,7 +159,7 @@ fn others<'a>(
         ("trsm_lower", &[l, a], &[full]),
         ("trsm_right", &[&dominant(upper), a], &[full]),
         ("getrf", &[a], &lu),
-        ("playoff", &[a, b], &playoff),
+        ("playoff", &[a, order, b, order], &playoff),
         ("tsmlq", &[v, t, a, b], &[full, full]),
     ];
     rows.into_iter()

@@ -311,6 +311,7 @@ fn run(plan: &Arc<Plan>) -> Result<u64, String> {
                     let made = keys.iter().map(|key| Made {
                         key: *key,
                         digest,
+                        bytes: plan.bytes(key),
                         durable: plan.is_result(key),
                     });
                     let message = FromWorker::Done {

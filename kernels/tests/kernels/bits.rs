@@ -40,9 +40,14 @@ trsm_unit_t unit:45x45 full:45x37 -> full:45x37
 trsm_right upper:45x45 full:61x45 -> full:61x45
 getrf full:61x45 -> index:61 unit:61x45 upper:45x45
 getrf full:45x61 -> index:45 unit:45x45 upper:45x61
-playoff full:33x21 full:17x21 -> index:50
-swap_rows index:50 full:33x7 full:17x7 -> full:33x7 full:17x7
-swap_index index:50 index:33 index:17 -> index:33 index:17
+playoff full:33x21 index:33 full:17x21 index:17 -> full:33x21 index:33
+take_rows index:33 iota:33+80 iota:9+4 full:9x7 - - iota:33+20 full:33x7 -> few:33x8
+take_rows index:33 iota:33 -> few:33x8
+give_rows iota:33+20 iota:33 full:33x7 iota:9+30 - iota:4+49 -> few:33x8
+put_rows iota:33+2 full:33x7 few:9x8 - few:40x8 few:1x8 -> full:33x7
+put_rows iota:33 - few:9x8 -> full:33x7
+gemm_sub_rows iota:33 full:33x7 few:9x8 full:33x21 full:21x7 -> full:33x7
+came_from index:50 iota:33+20 iota:33 -> index:50
 permute_rows index:33 full:33x7 -> full:33x7
 permute_index index:33 index:33 -> index:33
 pick_rows full:33x7 index:33 index:1 full:1x7 -> full:33x7
@@ -81,9 +86,20 @@ fn read(line: &str) -> Case {
     let mut inputs = Vec::new();
     for word in words.by_ref().take_while(|word| *word != "->") {
         let seed = inputs.len() as u64 + 1;
-        inputs.push((word != "-").then(|| sample(shape(word), seed)));
+        inputs.push(match word.strip_prefix("iota:") {
+            Some(word) => Some(iota(word)),
+            None => (word != "-").then(|| sample(shape(word), seed)),
+        });
     }
     (name, inputs, words.map(shape).collect())
+}
+
+/// `rows` or `rows+first`: indices that follow one another.
+fn iota(word: &str) -> Tile {
+    let (rows, first) = word.split_once('+').unwrap_or((word, "0"));
+    let first: u64 = first.parse().expect("a number");
+    let rows = rows.parse().expect("rows");
+    Tile::new(Shape::index(rows), |i| f64::from_bits(first + i as u64))
 }
 
 /// `kind:rowsxcols` or `kind:rows`.
@@ -102,6 +118,14 @@ fn sample(shape: Shape, seed: u64) -> Tile {
     let (rows, cols) = (shape.rows as usize, shape.cols as usize);
     match shape.kind {
         Kind::Index => Tile::new(shape, |i| f64::from_bits((rows - 1 - i) as u64)),
+        Kind::Few => Tile::new(shape, |i| {
+            let place = f64::from_bits((rows - 1).saturating_sub(i) as u64);
+            if i < rows {
+                place
+            } else {
+                0.1 * (i % 17) as f64
+            }
+        }),
         Kind::Tfac => Tile::new(shape, |i| 0.1 * ((i % 17) as f64 - 8.0)),
         Kind::Full => Tile::full(&Flavour::Random.matrix(rows, cols, seed)),
         kind => {

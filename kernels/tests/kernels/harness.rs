@@ -42,6 +42,12 @@ impl Tile {
         Tile { shape, data }
     }
 
+    /// The shape that a plan may give it: no bound of few rows is 0.
+    fn planned(&self) -> Shape {
+        let rows = self.shape.rows.max(1);
+        Shape { rows, ..self.shape }
+    }
+
     pub(crate) fn dense(&self) -> Dense {
         assert_ne!(self.shape.kind, Kind::Tfac);
         let (rows, cols) = self.shape.dense();
@@ -211,7 +217,7 @@ pub(crate) fn try_run_some(
     let op = kernels
         .get(name)
         .unwrap_or_else(|| panic!("no kernel {name}"));
-    let input_shapes: Vec<_> = inputs.iter().map(|tile| tile.map(|t| t.shape)).collect();
+    let input_shapes: Vec<_> = inputs.iter().map(|tile| tile.map(Tile::planned)).collect();
     let output_shapes: Vec<_> = outputs.iter().copied().map(Some).collect();
     let shapes = TaskShapes {
         inputs: &input_shapes,
@@ -246,12 +252,13 @@ pub(crate) fn try_run_some(
         outputs: &mut muts,
         scratch: &mut scratch[offset..],
     })?;
-    Ok(outputs
-        .iter()
+    let made: Vec<Shape> = muts.iter().flatten().map(|tile| tile.shape).collect();
+    Ok(made
+        .into_iter()
         .zip(results)
         .map(|(shape, data)| Tile {
-            shape: *shape,
-            data: data[offset..].to_vec(),
+            shape,
+            data: data[offset..offset + shape.words()].to_vec(),
         })
         .collect())
 }

@@ -4,6 +4,7 @@
 mod baseline;
 mod bits;
 mod compact;
+mod exchange;
 mod harness;
 mod lq;
 mod lu;

@@ -116,7 +116,7 @@ fn run(job: Job, scratch: &mut Vec<f64>, thread: u32, clock: Clock) {
         .iter()
         .map(|i| {
             i.as_ref().map(|(shape, block)| TileRef {
-                shape: *shape,
+                shape: shape.of_words(block.as_f64().len()).unwrap_or(*shape),
                 data: block.as_f64(),
             })
         })
@@ -124,10 +124,8 @@ fn run(job: Job, scratch: &mut Vec<f64>, thread: u32, clock: Clock) {
     let mut outputs: Vec<_> = buffers
         .iter_mut()
         .map(|o| {
-            o.as_mut().map(|(shape, buf)| TileMut {
-                shape: *shape,
-                data: buf.as_f64_mut(),
-            })
+            o.as_mut()
+                .map(|(shape, buf)| TileMut::new(*shape, buf.as_f64_mut()))
         })
         .collect();
     let began = clock.now();
@@ -139,11 +137,16 @@ fn run(job: Job, scratch: &mut Vec<f64>, thread: u32, clock: Clock) {
         })
     }));
     let compute_ns = clock.now().as_nanos() - began.as_nanos();
+    let made: Vec<_> = outputs
+        .iter()
+        .map(|o| o.as_ref().map(|o| o.shape))
+        .collect();
     drop((inputs, outputs));
     drop(job.inputs);
     let result = match caught {
         Ok(Ok(())) => {
-            let blocks = buffers.into_iter().map(|o| o.map(|(_, buf)| buf.freeze()));
+            let blocks = buffers.into_iter().zip(made);
+            let blocks = blocks.map(|(o, made)| Some(frozen(o?.1, made?)));
             let blocks: Vec<Option<Block>> = blocks.collect();
             for block in blocks.iter().flatten() {
                 block.digest();
@@ -162,4 +165,14 @@ fn run(job: Job, scratch: &mut Vec<f64>, thread: u32, clock: Clock) {
         compute_ns,
     };
     (job.then)(Computed { result, ran });
+}
+
+/// The block of a tile that a kernel has made: a short one has memory of its own length, so that what the
+/// cache counts is what is taken.
+fn frozen(buf: BlockBuf, made: Shape) -> Block {
+    if made.bytes() < buf.len() {
+        BlockBuf::from_bytes(&buf.as_bytes()[..made.bytes()]).freeze()
+    } else {
+        buf.freeze()
+    }
 }

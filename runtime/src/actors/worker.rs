@@ -26,7 +26,7 @@ use super::table::BlockTable;
 use crate::control::{self, FromWorker, MESSAGE_BYTES_MAX, ToWorker, WorkerSettings};
 use crate::durable::DurableBlocks;
 use crate::machine::cache::Copy;
-use crate::machine::worker::{Action, Fetch, FetchFailure, Input, Origin, Worker};
+use crate::machine::worker::{Action, Fetch, FetchFailure, Input, Origin, Output, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::matrix::Moved;
 use crate::options::ControlChoice;
@@ -393,7 +393,7 @@ impl WorkerActor {
             digest,
             in_vain,
         } = fetch;
-        let len = self.plan.shape(&copy.key).bytes();
+        let len = self.plan.block_len(&copy.key);
         let table = self.table.clone();
         let key = copy.key;
         match origin {
@@ -654,9 +654,9 @@ impl Handler<Finished> for WorkerActor {
             let slots = self.plan.output_slots(&task).into_iter().zip(blocks);
             let made = slots.filter_map(|(key, block)| Some((key?, block?)));
             made.map(|(key, block)| {
-                let digest = block.digest();
+                let (digest, bytes) = (block.digest(), block.len() as u64);
                 self.table.insert(self.machine.copy(key, lease), block);
-                (key, digest)
+                Output { key, digest, bytes }
             })
             .collect()
         });

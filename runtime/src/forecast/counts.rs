@@ -50,7 +50,8 @@ impl Traffic {
 
 /// What moves by each exchange when every task runs at its home rank modulo the workers, or at worker 0
 /// where the program gives it none, and no cache is ever full. Constants that a program makes itself move
-/// by none; a triangle of an input counts as packed, though whole tiles are read for it.
+/// by none; a triangle of an input counts as packed, though whole tiles are read for it. Blocks of few rows
+/// count as what is likely: with them bytes are an estimate, and so is what follows from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Exchanges {
     /// Every task reads its inputs from the store and writes its outputs to it.
@@ -145,6 +146,19 @@ impl Counts {
         counts
     }
 
+    /// Whether bytes are an estimate: some blocks have a length that shows when they are made.
+    #[must_use]
+    pub fn is_estimate(&self) -> bool {
+        let mut shapes = self.kernels.values().flat_map(|count| count.shapes.keys());
+        shapes.any(|shapes| {
+            shapes
+                .outputs
+                .iter()
+                .flatten()
+                .any(|shape| !shape.is_exact())
+        })
+    }
+
     fn count_kernel(&mut self, name: &str, view: &View) {
         if !self.kernels.contains_key(name) {
             self.kernels.insert(name.to_owned(), KernelCount::default());
@@ -173,11 +187,11 @@ impl Counts {
         view: &View,
     ) {
         let Exchanges { store, cache, peer } = &mut self.exchanges;
-        for (key, shape) in view.inputs.iter().zip(&view.input_shapes) {
-            if let (Some(key), Some(shape)) = (key, shape)
+        for (key, bytes) in view.inputs.iter().zip(&view.input_bytes) {
+            if let (Some(key), Some(bytes)) = (key, bytes)
                 && (!plan.is_source(key) || plan.is_input(key))
             {
-                store.store_read.add(shape.bytes() as u64, 1);
+                store.store_read.add(*bytes, 1);
             }
         }
         let from = place(plan, terms, task);

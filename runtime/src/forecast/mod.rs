@@ -70,6 +70,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// 10 us a task.
 pub const TASKS_MAX: u64 = 2_000_000;
 
+/// What is said where blocks have a length that shows when they are made.
+const ESTIMATE: &str = "bytes: the likely ones of blocks whose length shows when they are made";
+
 /// What a run would take. Sizes are in bytes, times in seconds; a field that does not apply is 0 or empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Forecast {
@@ -250,6 +253,10 @@ pub fn forecast(plan: &Plan, job: &Job, options: &Resolved, facts: &MachineFacts
         measure(&counts, plan.kernels())
     };
     let figures = figures(plan, &counted, &terms, &counts, &rates);
+    let mut assumptions = terms.assumptions(options, &rates);
+    if counts.is_estimate() {
+        assumptions.insert(0, ESTIMATE.to_owned());
+    }
     let (task_bytes, kernel) = plan.largest_task();
     let phases = all.map(|phase| PhaseForecast {
         name: plan.phase_name(phase).to_owned(),
@@ -287,7 +294,7 @@ pub fn forecast(plan: &Plan, job: &Job, options: &Resolved, facts: &MachineFacts
             given_bytes: options.memory,
         },
         cost_usd: terms.cost(options, &figures),
-        assumptions: terms.assumptions(options, &rates),
+        assumptions,
         figures,
     }
 }

@@ -17,6 +17,10 @@ pub(super) struct View {
     pub(super) input_shapes: Vec<Option<Shape>>,
     /// Shapes of the outputs.
     pub(super) output_shapes: Vec<Option<Shape>>,
+    /// What the inputs likely come to.
+    pub(super) input_bytes: Vec<Option<u64>>,
+    /// What the outputs likely come to.
+    pub(super) output_bytes: Vec<Option<u64>>,
     /// Useful floating-point operations.
     pub(super) flops: u64,
 }
@@ -29,7 +33,17 @@ impl View {
             inputs: &input_shapes,
             outputs: &output_shapes,
         });
+        let likely = |(key, shape): (&Option<BlockKey>, &Option<Shape>)| match (*shape)? {
+            shape if shape.is_exact() => Some(shape.bytes() as u64),
+            _ => Some(plan.likely_bytes(key.as_ref()?)),
+        };
+        let (ins, outs) = (
+            inputs.iter().zip(&input_shapes),
+            outputs.iter().zip(&output_shapes),
+        );
         Self {
+            input_bytes: ins.map(likely).collect(),
+            output_bytes: outs.map(likely).collect(),
             inputs,
             outputs,
             input_shapes,
@@ -49,9 +63,9 @@ impl View {
     /// Each input once, with its bytes.
     pub(super) fn reads(&self) -> Vec<(BlockKey, u64)> {
         let mut reads: Vec<(BlockKey, u64)> = Vec::with_capacity(self.inputs.len());
-        for (key, shape) in pairs(&self.inputs, &self.input_shapes) {
+        for (key, bytes) in pairs(&self.inputs, &self.input_bytes) {
             if reads.iter().all(|(known, _)| *known != key) {
-                reads.push((key, shape.bytes() as u64));
+                reads.push((key, bytes));
             }
         }
         reads
@@ -59,7 +73,7 @@ impl View {
 
     /// Each output with its bytes.
     pub(super) fn makes(&self) -> impl Iterator<Item = (BlockKey, u64)> {
-        pairs(&self.outputs, &self.output_shapes).map(|(key, shape)| (key, shape.bytes() as u64))
+        pairs(&self.outputs, &self.output_bytes)
     }
 }
 
@@ -77,10 +91,10 @@ pub(super) fn kernel<'a>(plan: &'a Plan, task: &TaskId) -> &'a KernelOp {
 
 fn pairs(
     keys: &[Option<BlockKey>],
-    shapes: &[Option<Shape>],
-) -> impl Iterator<Item = (BlockKey, Shape)> {
-    let pairs = keys.iter().zip(shapes);
-    pairs.filter_map(|(key, shape)| Some(((*key)?, (*shape)?)))
+    bytes: &[Option<u64>],
+) -> impl Iterator<Item = (BlockKey, u64)> {
+    let pairs = keys.iter().zip(bytes);
+    pairs.filter_map(|(key, bytes)| Some(((*key)?, (*bytes)?)))
 }
 
 pub(super) fn bytes(shapes: &[Option<Shape>]) -> u64 {

@@ -173,11 +173,13 @@ fn shape(folder: &mut Folder<'_>, tree: &ShapeTree) -> ShapeTree {
             kind,
             rows,
             cols,
+            likely,
             span,
         } => ShapeTree::Make {
             kind: *kind,
             rows: folder.fold(*rows, 0),
             cols: folder.fold(*cols, 0),
+            likely: likely.map(|id| folder.fold(id, 0)),
             span: *span,
         },
         ShapeTree::If(cond, then, other) => {

@@ -302,9 +302,19 @@ impl Bound {
         hint().unwrap_or(0)
     }
 
-    /// The shape of a tile.
+    /// The shape of a tile; of one of few rows the largest that it may have.
     pub fn shape(&self, tile: Tile) -> Result<Shape, TaskError> {
         self.shape_of(tile)
+    }
+
+    /// The shape of a tile; of one of few rows, perhaps none, that which its program takes for likely, or the
+    /// largest where it does not say.
+    ///
+    /// # Errors
+    ///
+    /// Where an expression of the shape has no value.
+    pub fn likely_shape(&self, tile: Tile) -> Result<Shape, TaskError> {
+        self.likely_shape_of(tile)
     }
 
     /// How an input tile is made that nobody gives; `None` for one that is given, and for a tile that

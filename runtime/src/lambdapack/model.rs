@@ -18,6 +18,8 @@ pub(crate) enum ShapeTree {
         kind: Kind,
         rows: Id,
         cols: Id,
+        /// Of few rows, how many are likely.
+        likely: Option<Id>,
         span: Span,
     },
     If(Id, Box<ShapeTree>, Box<ShapeTree>),

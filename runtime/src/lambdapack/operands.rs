@@ -4,7 +4,7 @@ use peerwren_kernels::tile::{Kind, Shape};
 use peerwren_transports::block::{Indices, RANK_MAX};
 
 use super::bound::Bound;
-use super::code::{Code, Fault};
+use super::code::{Code, Fault, Id};
 use super::error::{Diagnosis, Span, TaskError};
 use super::model::{Access, Generator, Nest, Pattern, ShapeTree, Step};
 use super::task::{Generated, Slots, Task, Tile};
@@ -222,6 +222,27 @@ impl Bound {
 
     /// The shape of `tile` as its family declares it.
     pub(crate) fn shape_of(&self, tile: Tile) -> Result<Shape, TaskError> {
+        self.declared(tile, |(shape, _), _| Ok(shape))
+    }
+
+    /// The same with as many rows as its family takes for likely.
+    pub(crate) fn likely_shape_of(&self, tile: Tile) -> Result<Shape, TaskError> {
+        self.declared(tile, |(shape, likely), env| {
+            let Some(likely) = likely else {
+                return Ok(shape);
+            };
+            let rows = self.inner.code.eval(likely, env)?;
+            let rows = rows.clamp(0, shape.rows.into()) as u32;
+            Ok(Shape { rows, ..shape })
+        })
+    }
+
+    /// What `view` makes of the shape of `tile`, and of the rows that are likely.
+    fn declared(
+        &self,
+        tile: Tile,
+        view: impl Fn((Shape, Option<Id>), &[i64; RANK_MAX]) -> Result<Shape, Wrong>,
+    ) -> Result<Shape, TaskError> {
         let none = || TaskError::NoSuchTask {
             stmt: tile.family,
             at: tile.at.as_slice().to_vec(),
@@ -235,7 +256,9 @@ impl Bound {
         for (slot, value) in env.iter_mut().zip(tile.at.as_slice()) {
             *slot = i64::from(*value);
         }
-        self.shape_in(&decl.shape, &env).map_err(|wrong| {
+        let declared = self.shape_in(&decl.shape, &env);
+        let viewed = declared.and_then(|declared| view(declared, &env));
+        viewed.map_err(|wrong| {
             let at = format!(" in the shape of {}", self.describe_tile(tile));
             TaskError::Program(Box::new(self.diagnose(wrong, decl.span, &at)))
         })
@@ -268,7 +291,11 @@ impl Bound {
         })
     }
 
-    fn shape_in(&self, tree: &ShapeTree, env: &[i64; RANK_MAX]) -> Result<Shape, Wrong> {
+    fn shape_in(
+        &self,
+        tree: &ShapeTree,
+        env: &[i64; RANK_MAX],
+    ) -> Result<(Shape, Option<Id>), Wrong> {
         let code = &self.inner.code;
         match tree {
             ShapeTree::If(cond, then, other) => {
@@ -283,6 +310,7 @@ impl Bound {
                 kind,
                 rows,
                 cols,
+                likely,
                 span,
             } => {
                 let (rows, cols) = (code.eval(*rows, env)?, code.eval(*cols, env)?);
@@ -298,11 +326,12 @@ impl Bound {
                         format!("a unit tile has no more columns than rows, not {rows} x {cols}");
                     return Err(Wrong::Size(*span, text));
                 }
-                Ok(Shape {
+                let shape = Shape {
                     kind: *kind,
                     rows,
                     cols,
-                })
+                };
+                Ok((shape, *likely))
             }
         }
     }

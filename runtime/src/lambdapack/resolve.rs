@@ -212,9 +212,16 @@ impl Resolver {
                     "lower" => (Kind::Lower, 2),
                     "tfac" => (Kind::Tfac, 2),
                     "index" => (Kind::Index, 1),
+                    "few" => (Kind::Few, 2),
                     _ => return Err(self.no_shape(expr)),
                 };
-                if args.len() != arity {
+                let most = if kind == Kind::Few { 3 } else { arity };
+                if !(arity..=most).contains(&args.len()) {
+                    let arity = if most > arity {
+                        format!("{arity} or {most}")
+                    } else {
+                        arity.to_string()
+                    };
                     let text = format!("{name} takes {arity} sizes, {} given", args.len());
                     return Err(self.fault(expr.span, text));
                 }
@@ -223,11 +230,13 @@ impl Resolver {
                     Some(cols) => self.expr(cols, vars)?,
                     None => self.model.code.push(super::code::Node::Const(1), expr.span),
                 };
+                let likely = args.get(2).map(|rows| self.expr(rows, vars)).transpose()?;
                 self.scope.sync(&self.model.code);
                 Ok(ShapeTree::Make {
                     kind,
                     rows,
                     cols,
+                    likely,
                     span: expr.span,
                 })
             }
@@ -276,7 +285,7 @@ impl Resolver {
     }
 
     fn no_shape(&self, expr: &Expr) -> ProgramError {
-        let text = "expected a shape: full(m, n), unit(m, r), upper(r, n), lower(m, n), tfac(k, ib) or index(n)";
+        let text = "expected a shape: full(m, n), unit(m, r), upper(r, n), lower(m, n), tfac(k, ib), index(n) or few(m, n, likely)";
         self.fault(expr.span, text)
     }
 

@@ -300,8 +300,10 @@ impl Extent {
             ranks.insert(at.as_slice().len());
             count += 1;
         }
-        if kinds.contains(Kind::Tfac.name()) {
-            return Err("has tfac tiles, which are no part of a matrix".to_owned());
+        for kind in [Kind::Tfac, Kind::Few].map(Kind::name) {
+            if kinds.contains(kind) {
+                return Err(format!("has {kind} tiles, which are no part of a matrix"));
+            }
         }
         let is_index = kinds.contains(Kind::Index.name());
         if is_index && kinds.len() > 1 {

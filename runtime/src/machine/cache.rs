@@ -264,6 +264,19 @@ impl Cache {
         self.held.get_mut(&copy).expect("it was inserted above")
     }
 
+    /// Frees the bytes that a copy turned out not to need: it has `bytes`, if those are fewer than were
+    /// taken for it.
+    pub fn shrink(&mut self, copy: &Copy, bytes: u64) {
+        if let Some(held) = self.held.get_mut(copy) {
+            let freed = held.bytes.saturating_sub(bytes);
+            held.bytes -= freed;
+            self.used -= freed;
+            if held.dead {
+                self.dead_bytes -= freed;
+            }
+        }
+    }
+
     /// Forgets a copy and frees its bytes.
     pub fn remove(&mut self, copy: &Copy) {
         if let Some(held) = self.held.remove(copy) {

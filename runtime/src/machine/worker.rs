@@ -49,7 +49,7 @@ pub enum Input {
     /// A fetch ended, and moved so much.
     Fetched(Copy, Result<Moved, FetchFailure>),
     /// A kernel ended.
-    Computed(LeaseId, Result<Vec<(BlockKey, Digest)>, String>, Ran),
+    Computed(LeaseId, Result<Vec<Output>, String>, Ran),
     /// A block is in the store, for which so much was moved, or cannot be put there.
     Stored(Copy, Result<Moved, String>),
 }
@@ -113,6 +113,17 @@ enum State {
     Ready,
     Computing,
     Storing,
+}
+
+/// A block that a kernel has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The block.
+    pub key: BlockKey,
+    /// What its bytes hash to.
+    pub digest: Digest,
+    /// Its payload: that of its shape, or less where the shape is a bound.
+    pub bytes: u64,
 }
 
 #[derive(Debug)]
@@ -382,12 +393,7 @@ impl Worker {
         }
     }
 
-    fn computed(
-        &mut self,
-        lease: LeaseId,
-        result: Result<Vec<(BlockKey, Digest)>, String>,
-        ran: Ran,
-    ) {
+    fn computed(&mut self, lease: LeaseId, result: Result<Vec<Output>, String>, ran: Ran) {
         let compute_ns = ran.compute_ns;
         self.computing -= 1;
         let Some(mut job) = self.jobs.remove(&lease) else {
@@ -407,7 +413,7 @@ impl Worker {
             told_ns: job.told.as_nanos(),
             began_ns: ran.began.as_nanos(),
             took_ns: compute_ns,
-            made: outputs.clone(),
+            made: outputs.iter().map(|o| (o.key, o.digest, o.bytes)).collect(),
         });
         self.tally.tasks += 1;
         self.tally.compute_ns += compute_ns;
@@ -417,14 +423,15 @@ impl Worker {
         self.cache.give_back(job.scratch_bytes);
         self.unpin(lease, &job);
         let through = self.settings.exchange != Exchange::Peer;
-        for (key, digest) in outputs {
+        for Output { key, digest, bytes } in outputs {
             let copy = self.copy(key, lease);
             job.made.push(Made {
                 key,
                 digest,
+                bytes,
                 durable: through,
             });
-            self.made(copy);
+            self.made(copy, bytes);
             if let Some(reason) = self.stores_at_once(&key) {
                 self.put(copy, reason);
             }
@@ -448,18 +455,20 @@ impl Worker {
         }
     }
 
-    /// Turns room that was taken for an output into the output. A task that runs again may find it
-    /// here, or on its way here: then its bytes are the same.
-    fn made(&mut self, copy: Copy) {
-        let bytes = self.plan.bytes(&copy.key);
+    /// Turns room that was taken for an output into the output, which may have fewer bytes. A task that
+    /// runs again may find it here, or on its way here: then its bytes are the same.
+    fn made(&mut self, copy: Copy, bytes: u64) {
+        let taken = self.plan.bytes(&copy.key);
         self.dropped.remove(&copy.key);
         let Some(held) = self.cache.get_mut(&copy) else {
+            self.cache.give_back(taken - bytes);
             self.cache.insert(copy, bytes, true);
             return;
         };
         held.spare = held.durable;
         self.cache.revive(&copy);
-        self.cache.give_back(bytes);
+        self.cache.give_back(taken);
+        self.cache.shrink(&copy, bytes);
         if let Some(ladder) = self.ladders.remove(&copy) {
             self.came(copy, ladder);
         }

@@ -446,7 +446,7 @@ fn keeps(kind: Kind, row: usize, col: usize) -> bool {
         Kind::Upper => row <= col,
         Kind::Lower => row >= col,
         Kind::Unit => row > col,
-        Kind::Tfac | Kind::Index => panic!("a matrix has no {} tiles", kind.name()),
+        Kind::Tfac | Kind::Index | Kind::Few => panic!("a matrix has no {} tiles", kind.name()),
     }
 }
 

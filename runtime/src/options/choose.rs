@@ -319,7 +319,8 @@ fn estimate(problem: &Problem, crew: &Crew<'_>, block: u32, grid: Grid) -> Estim
         }
         Method::Lu => {
             let flops = m * n * least - (m + n) * least * least / 2.0 + least * least * least / 3.0;
-            let rows = 2.0 * (p - 1.0) / p * least * n;
+            // Winners and what they take the places of on and above the diagonal, and L's rows once.
+            let rows = 1.5 * (p - 1.0) / p * least * n;
             let moved = (q - 1.0) * lower + (p - 1.0) * upper + rows;
             // Each panel plays down its domain, then between the heads.
             let match_s = 5.0 / 3.0 * kernel;

@@ -209,7 +209,7 @@ fn refused(spec: &PhaseSpec, family: &str, problem: impl Into<String>) -> PlanEr
 
 /// Checks that a tile can be read from a matrix in tiles of so many rows and columns.
 fn fits(matrix: &SourceSpec, side: (u32, u32), at: Indices, shape: Shape) -> Result<(), String> {
-    if matches!(shape.kind, Kind::Index | Kind::Tfac) {
+    if matches!(shape.kind, Kind::Index | Kind::Tfac | Kind::Few) {
         return Err(format!("a matrix has no {} tiles", shape.kind.name()));
     }
     let Some((row, col)) = first_entry(at, side) else {

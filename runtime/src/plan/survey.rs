@@ -123,6 +123,9 @@ impl Plan {
         for (shape, tile) in shapes.iter_mut().zip(slots.iter()) {
             let Some(tile) = *tile else { continue };
             let declared = bound.shape(tile).map_err(task_error(bound))?;
+            if !declared.is_exact() {
+                bound.likely_shape(tile).map_err(task_error(bound))?;
+            }
             let family = &self.families[usize::from(self.phases[number].base + tile.family)];
             *shape = Some(match family {
                 Family::Link { .. } => self.shape(&self.key(number, tile)),

@@ -336,16 +336,18 @@ impl<'a, W: Write> Writer<'a, W> {
         (worker, thread): (WorkerId, u32),
         lease: LeaseId,
         span: (f64, f64),
-        made: &[(BlockKey, Digest)],
+        made: &[(BlockKey, Digest, u64)],
     ) -> Option<Entry> {
         let (task, why, at) = self.granted.remove(&lease)?;
         self.threads.insert((worker, thread));
-        let digest = |key: &BlockKey| made.iter().find(|(made, _)| made == key);
         let outputs = self.plan.outputs(&task).into_iter();
-        let makes = outputs.map(|key| MadeBlock {
-            block: self.name(&key),
-            bytes: self.plan.bytes(&key),
-            digest: digest(&key).map_or(String::new(), |(_, digest)| digest.to_string()),
+        let makes = outputs.map(|key| {
+            let told = made.iter().find(|(made, ..)| *made == key);
+            MadeBlock {
+                block: self.name(&key),
+                bytes: told.map_or(self.plan.bytes(&key), |(.., bytes)| *bytes),
+                digest: told.map_or(String::new(), |(_, digest, _)| digest.to_string()),
+            }
         });
         let inputs = self.plan.inputs(&task);
         let args = Args {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use peerwren::RunError;
 use peerwren::linalg::{Operation, Outcome, Request, Scales, Triangle, run};
 use peerwren::matrix::{ArrayForm, MatrixSource, NpyWriter, ResultPlace};
-use peerwren::options::{EngineKind, Exchange, MachineFacts, RunOptions, StoreChoice};
+use peerwren::options::{EngineKind, Exchange, MachineFacts, Policy, RunOptions, StoreChoice};
 
 use crate::tools::{Folder, peerwren};
 
@@ -285,6 +285,35 @@ fn rows_of_lu_are_a_permutation_and_growth_is_that_of_partial_pivoting() {
     rows.sort_by(f64::total_cmp);
     let all: Vec<f64> = (0..n).map(|i| i as f64).collect();
     assert_eq!(rows, all);
+}
+
+/// ScaLAPACK's pdgetrf moves 1.96 times the matrix between 2 x 2 ranks and 4.41 between 4 x 4, 16 tiles a side. Ours
+/// exchanges the rows that win and lose alone, and each row of L once.
+#[test]
+fn lu_moves_fewer_bytes_between_workers_than_scalapack() {
+    const N: u64 = 512;
+    let input = |text: &str| MatrixSource::parse(text).unwrap();
+    let a = input(&format!("random:{N}x{N}:1"));
+    let b = input(&format!("random:{N}x4:2"));
+    for (workers, tree, most) in [(4, "grid:2x2", 1.96), (16, "grid:4x4", 4.41)] {
+        for (operation, inputs) in [
+            (Operation::Lu, vec![a.clone()]),
+            (Operation::Solve, vec![a.clone(), b.clone()]),
+        ] {
+            let name = operation.name();
+            let options = RunOptions {
+                block: Some(32),
+                policy: Policy::Owner,
+                ..options(workers, tree)
+            };
+            let report = ran(request(operation, inputs, options)).report;
+            let moved = report.factor.bytes.peer as f64 / (8 * N * N) as f64;
+            assert!(
+                moved > 1.0 && moved < most,
+                "{name} on {tree}: {moved} times the matrix"
+            );
+        }
+    }
 }
 
 #[test]

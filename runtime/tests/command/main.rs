@@ -6,6 +6,7 @@ mod contract;
 mod doctor;
 mod end_to_end;
 mod faults;
+mod pivots;
 mod plan;
 mod programs;
 mod remote;

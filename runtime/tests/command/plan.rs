@@ -47,7 +47,8 @@ fn a_plan_is_a_page_and_leaves_nothing_behind() {
     assert_eq!(told(&folder, &format!("{line} --quiet")), "");
 }
 
-/// Tasks, operations, inputs and bytes are exact: a run with owners' placement reports the same.
+/// Tasks, operations, inputs and bytes are exact: a run with owners' placement reports the same. Where the length
+/// of blocks shows in the run, as in LU, it moves about as much, and the page says so.
 #[test]
 fn a_run_does_what_was_told() {
     let folder = Folder::new("plan-run");
@@ -66,11 +67,22 @@ fn a_run_does_what_was_told() {
             assert_eq!(plan[name], run[name], "{name} of {what}");
         }
         assert_eq!(plan["plan"], run["plan"], "{what}");
+        let said = plan["assumptions"][0].as_str().unwrap_or_default();
+        assert_eq!(
+            said.starts_with("bytes: the likely"),
+            what.starts_with("lu")
+        );
         let moved = &plan["bytes"]["peer"];
         for name in ["peer", "store_read", "store_written"] {
+            let (told, bytes) = (&moved[name]["bytes"], &run["bytes"][name]);
+            if what.starts_with("lu") && name == "peer" {
+                let ratio = told.as_f64().unwrap() / bytes.as_f64().unwrap();
+                assert!((0.9..1.1).contains(&ratio), "{told} told, {bytes} moved");
+                continue;
+            }
             // Of a triangle that is read whole tiles are moved.
             if name != "store_read" || !what.starts_with("cholesky") {
-                assert_eq!(moved[name]["bytes"], run["bytes"][name], "{name} of {what}");
+                assert_eq!(told, bytes, "{name} of {what}");
             }
         }
     }

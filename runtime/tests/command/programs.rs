@@ -6,7 +6,7 @@ use peerwren::kernels::op::{KernelOp, KernelSet};
 use peerwren::lambdapack::Program;
 use peerwren::linalg::{Operation, ProgramCall, Request, plan, run};
 use peerwren::matrix::{MatrixSource, ResultPlace};
-use peerwren::options::{EngineKind, MachineFacts, RunOptions, StoreChoice};
+use peerwren::options::{EngineKind, Exchange, MachineFacts, Policy, RunOptions, StoreChoice};
 
 use crate::tools::{Folder, peerwren, peerwren_with};
 
@@ -289,4 +289,92 @@ fn a_program_runs_with_a_kernel_of_the_users_own() {
         job.plan.phases[0].includes,
         [("sizes.lp".to_owned(), SIZES.to_owned())]
     );
+}
+
+/// What is positive of each row block, as many rows as there are, travels and is summed.
+const SIEVE: &str = "program sieve
+param mt
+input A[i in 0..mt] : full(8, 1)
+tile F[i] : few(8, 1)
+tile s[i] : full(1, 1)
+alias s[0] = z[0]
+input z[i in 0..1] : full(1, 1) = zeros
+output s[i in 0..mt] = s[i + 1]
+for i in 0..mt {
+  F[i] = positive(A[i]) @ i
+  s[i + 1] = plus(s[i], F[i]) @ i + 1
+}
+";
+
+/// Blocks that are shorter than their shape allows, and empty ones, come whole by every way, count what they
+/// are, and a worker's memory and a checkpoint hold them.
+#[test]
+fn blocks_whose_length_shows_when_they_are_made_come_by_every_way() {
+    let folder = Folder::new("few");
+    let mut kernels = KernelSet::standard();
+    let positive = KernelOp::new("positive(full(m,n)) -> few(m,n)", |tiles| {
+        let from = tiles.input(0);
+        let ([to], _) = tiles.outputs();
+        let kept = from.data.iter().filter(|x| **x > 0.0);
+        let count = kept.clone().count();
+        to.data.iter_mut().zip(kept).for_each(|(to, x)| *to = *x);
+        to.keep_rows(count);
+        Ok(())
+    });
+    kernels.register(positive.unwrap()).unwrap();
+    let plus = KernelOp::new("plus(full(1,1), few(m,1)) -> full(1,1)", |tiles| {
+        let (before, rows) = (tiles.input(0).data[0], tiles.input(1));
+        let there = rows.shape.rows as usize == rows.data.len();
+        let ([to], _) = tiles.outputs();
+        to.data[0] = rows.data.iter().sum::<f64>() + if there { before } else { f64::NAN };
+        Ok(())
+    });
+    kernels.register(plus.unwrap()).unwrap();
+    // Of 12 blocks of 8 the second has no positive entry, the third nothing else.
+    let value = |i: usize| match i / 8 {
+        1 => -1.0,
+        2 => 2.0,
+        _ => (i * 37 % 11) as f64 - 5.0,
+    };
+    let entries: Vec<f64> = (0..96).map(value).collect();
+    let positive: Vec<f64> = entries.iter().copied().filter(|x| *x > 0.0).collect();
+    let header = "{'descr': '<f8', 'fortran_order': False, 'shape': (96,), }";
+    let mut npy = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    npy.extend(format!("{header:<117}\n").into_bytes());
+    npy.extend(entries.iter().flat_map(|x| x.to_le_bytes()));
+    fs::write(folder.0.join("a.npy"), npy).unwrap();
+    let input = MatrixSource::parse(folder.0.join("a.npy").to_str().unwrap()).unwrap();
+
+    for exchange in [Exchange::Peer, Exchange::Cache, Exchange::Store] {
+        for place in [StoreChoice::Memory, StoreChoice::Temporary] {
+            let program = Program::parse("sieve.lp", SIEVE).unwrap();
+            let call = ProgramCall::new(program).param("mt", 12).input("A");
+            let operation = Operation::Program(Box::new(call));
+            let (m, n) = operation.shape(&[input.shape()]).unwrap();
+            let options = RunOptions {
+                workers: Some(2),
+                engine: EngineKind::Threads,
+                policy: Policy::Owner,
+                exchange,
+                store: place,
+                ..RunOptions::default()
+            };
+            let options = options.resolve(m, n, &MachineFacts::read()).unwrap();
+            let result = ResultPlace::parse(&folder.0.join("s.npy")).unwrap();
+            let mut request =
+                Request::new(operation, vec![input.clone()], options).wanting("s", result);
+            request.kernels = kernels.clone();
+            let report = run(request, &mut |_| {}).unwrap().report;
+            let sum = MatrixSource::parse(folder.0.join("s.npy").to_str().unwrap()).unwrap();
+            let expected = positive.iter().sum();
+            assert_eq!(whole(&sum).last(), Some(&expected), "{exchange:?}");
+            let bytes = report.factor.bytes;
+            let (few, sums) = (8 * positive.len() as u64, 8 * 12);
+            match exchange {
+                // Every block goes to the other worker but the first sum, which each makes for itself.
+                Exchange::Peer => assert_eq!(bytes.peer, few + sums - 8),
+                _ => assert_eq!((bytes.peer, bytes.store_written), (0, few + sums)),
+            }
+        }
+    }
 }

@@ -195,30 +195,29 @@ impl Shared {
             ),
             Response::Refer(peer) => Err(FetchError::Referred(NodeId::Worker(peer))),
             Response::Found { len, digest } => {
-                let announced = self.check(len, digest, expected)?;
-                let block = self.receive(&mut recv, announced).await?;
+                let len = self.check(len, digest, expected)?;
+                let block = self.receive(&mut recv, len, digest).await?;
                 asking.acknowledge();
                 Ok(block)
             }
         }
     }
 
-    /// Checks what the peer announces before anything is allocated for it.
+    /// Checks what the peer announces before anything is allocated for it; returns the length.
     fn check(
         &self,
         len: u64,
         digest: Digest,
         expected: Option<Expected>,
-    ) -> Result<Expected, FetchError> {
+    ) -> Result<usize, FetchError> {
         let limit = self.limits.block_bytes_max;
-        let announced = usize::try_from(len).map(|len| Expected { len, digest });
-        match (announced, expected) {
-            (Ok(announced), None) if announced.len <= limit => Ok(announced),
+        match (usize::try_from(len), expected) {
+            (Ok(len), None) if len <= limit => Ok(len),
             (_, None) => Err(FetchError::TooLong { limit, got: len }),
-            (Ok(announced), Some(expected)) if announced == expected => Ok(announced),
-            (_, Some(expected)) if expected.len as u64 != len => {
+            (_, Some(expected)) if !expected.len.fits(len) => {
                 Err(FetchError::Corrupt("another length is announced"))
             }
+            (Ok(len), Some(expected)) if expected.digest == digest => Ok(len),
             _ => Err(FetchError::Corrupt("another digest is announced")),
         }
     }
@@ -227,14 +226,15 @@ impl Shared {
     async fn receive(
         &self,
         recv: &mut RecvStream,
-        announced: Expected,
+        len: usize,
+        expected: Digest,
     ) -> Result<Block, FetchError> {
         let stall = self.limits.stall_timeout;
         let stalled = |_| FetchError::TimedOut;
-        let mut buf = BlockBuf::with_len(announced.len);
+        let mut buf = BlockBuf::with_len(len);
         let mut hasher = blake3::Hasher::new();
         let (mut filled, mut hashed) = (0, 0);
-        while filled < announced.len {
+        while filled < len {
             let read = recv.read(&mut buf.as_bytes_mut()[filled..]);
             match timeout(stall, read).await.map_err(stalled)?? {
                 Some(more) => filled += more,
@@ -254,7 +254,7 @@ impl Shared {
             return Err(FetchError::Corrupt("it is longer than announced"));
         }
         let digest = Digest(*hasher.finalize().as_bytes());
-        if digest != announced.digest {
+        if digest != expected {
             return Err(FetchError::Corrupt("its digest is wrong"));
         }
         Ok(buf.freeze_with(digest))

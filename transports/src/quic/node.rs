@@ -18,7 +18,7 @@ use super::links::{Link, Links};
 use super::paths::{self, PathEvent, Paths};
 use super::server::{self, Serving};
 use super::socket::{Aside, Socket};
-use crate::block::{Block, BlockKey, Digest};
+use crate::block::{Block, BlockKey, BlockLen, Digest};
 use crate::identity::{self, IdentityError, NodeId, NodeIdentity};
 use crate::path::{Candidates, Mapping};
 use crate::punch::{Input, Secret, Ways};
@@ -36,8 +36,8 @@ pub trait BlockSource: Send + Sync {
 /// What the caller knows of a block before it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// Its length in bytes.
-    pub len: usize,
+    /// Its length in bytes, or the most that it may be.
+    pub len: BlockLen,
     /// Its digest.
     pub digest: Digest,
 }

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::objects::Listed;
 use super::{Created, StoreError};
-use crate::block::{Block, BlockBuf};
+use crate::block::{Block, BlockBuf, BlockLen};
 
 /// Files that one process reads or writes at one time, each on a thread of its own: memory that is
 /// on its way to a caller is at most 8 objects. 8 x 8 MiB = 64 MiB.
@@ -72,7 +72,7 @@ impl Folder {
     pub(super) async fn get_block(
         &self,
         name: &str,
-        expected: usize,
+        expected: BlockLen,
     ) -> Result<Option<Block>, StoreError> {
         let path = self.path(name)?;
         self.blocking(move |inner| inner.read_block(&path, expected))
@@ -234,12 +234,12 @@ impl Inner {
         Ok(Some(bytes))
     }
 
-    fn read_block(&self, path: &Path, expected: usize) -> Result<Option<Block>, StoreError> {
+    fn read_block(&self, path: &Path, expected: BlockLen) -> Result<Option<Block>, StoreError> {
         let Some((mut file, got)) = self.open(path)? else {
             return Ok(None);
         };
         // The length is checked before memory is taken for it.
-        if got != expected as u64 {
+        if !expected.fits(got) {
             let place = path.display().to_string();
             return Err(StoreError::Length {
                 place,
@@ -247,7 +247,7 @@ impl Inner {
                 got,
             });
         }
-        let mut buf = BlockBuf::with_len(expected);
+        let mut buf = BlockBuf::with_len(got as usize);
         let read = file.read_exact(buf.as_bytes_mut());
         read.map_err(|source| self.failed(path, source))?;
         Ok(Some(buf.freeze()))

@@ -10,7 +10,7 @@ use super::memory::Memory;
 use super::place::is_name;
 use super::s3::{S3, S3Settings};
 use super::{Place, StoreError};
-use crate::block::Block;
+use crate::block::{Block, BlockLen};
 
 /// Most bytes that [`Objects::memory`] holds: 1 GiB.
 const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -229,16 +229,16 @@ impl Objects {
         }
     }
 
-    /// Reads an object of `expected` bytes into a block.
+    /// Reads an object of the expected length into a block.
     pub(super) async fn get_block(
         &self,
         name: &str,
-        expected: usize,
+        expected: BlockLen,
     ) -> Result<Option<Block>, StoreError> {
         let name = self.full(name)?;
         match &self.backend {
             Backend::Memory(memory) => match memory.get(&name) {
-                Some(block) if block.len() != expected => Err(StoreError::Length {
+                Some(block) if !expected.fits(block.len() as u64) => Err(StoreError::Length {
                     place: format!("{name} in memory"),
                     expected,
                     got: block.len() as u64,

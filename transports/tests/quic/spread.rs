@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use peerwren_transports::block::{Block, BlockKey};
+use peerwren_transports::block::{Block, BlockKey, BlockLen};
 use peerwren_transports::identity::NodeId;
 use peerwren_transports::quic::{BlockSource, Expected, FetchError, Incoming, Limits, Node};
 
@@ -71,7 +71,7 @@ impl Keeper {
 
     async fn ask(&self, peer: NodeId, in_vain: Option<NodeId>) -> Result<Block, FetchError> {
         let expected = Expected {
-            len: LEN,
+            len: BlockLen::Exactly(LEN),
             digest: block(0, LEN).digest(),
         };
         let fetch = self

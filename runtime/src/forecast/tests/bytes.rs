@@ -25,7 +25,7 @@ fn constants(plan: &Plan) -> Moved {
         for key in plan.input_slots(&task).into_iter().flatten() {
             if plan.is_source(&key) && !plan.is_input(&key) {
                 moved.blocks += 1;
-                moved.bytes += plan.bytes(&key);
+                moved.bytes += plan.likely_bytes(&key);
             }
         }
     }
@@ -70,7 +70,7 @@ fn unrolled(plan: &Plan, workers: u32) -> Exchanges {
     let mut found = Exchanges::default();
     let add = |moved: &mut Moved, key: &BlockKey| {
         moved.blocks += 1;
-        moved.bytes += plan.bytes(key);
+        moved.bytes += plan.likely_bytes(key);
     };
     for task in all_phases(plan).into_iter().flat_map(|p| plan.tasks(p)) {
         let worker = place(plan, &terms, &task);

@@ -98,7 +98,7 @@ fn unrolled(plan: &Plan) -> (Vec<Level>, CriticalPath) {
             false => died,
         };
         for level in &mut levels[born..=died] {
-            level.live_bytes += plan.bytes(&key);
+            level.live_bytes += plan.likely_bytes(&key);
         }
     }
     path.tasks = levels.len() as u64;

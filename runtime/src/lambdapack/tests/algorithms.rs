@@ -54,6 +54,8 @@ const MODELS: &[(&str, &[&str])] = &[
             "m=1 n=1 nb=4",
             "m=3 n=9 nb=4",
             "m=22 n=13 nb=4 P=2 Q=2",
+            "m=39 n=10 nb=4 P=2 Q=2",
+            "m=29 n=30 nb=4",
             "m=25 n=25 nb=4 P=3 bin=1 HP=2",
             "m=14 n=27 nb=4 P=7 bin=1",
         ],

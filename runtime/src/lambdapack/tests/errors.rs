@@ -101,6 +101,11 @@ fn names_arity_and_ranks_are_checked_when_read() {
             "full(sz(i))",
             "full takes 2 sizes, 1 given",
         ),
+        (
+            "full(sz(i), sz(j))",
+            "few(sz(i))",
+            "few takes 2 or 3 sizes, 1 given",
+        ),
         ("S[k, k, k]", "S[k, k]", "S has 3 indices, 2 given"),
         (
             "for i in k + 1..nt",

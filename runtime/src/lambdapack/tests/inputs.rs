@@ -166,3 +166,33 @@ for i in 0..b { X[i] = f() }";
   |           ^^^^^^";
     assert_eq!(error, expected);
 }
+
+#[test]
+fn what_is_likely_of_few_rows_lies_between_none_and_all() {
+    let source = "program sift
+param m
+input A[i in 0..5] : full(4, 3)
+tile F[i] : if i < 4 then few(4, 3, 2 * i - m) else few(4, 3)
+output F[i in 0..5] = F[i]
+for i in 0..5 { F[i] = sift(A[i]) }
+";
+    let program = Program::parse("sift.lp", source).expect("a sound program");
+    let bound = program.bind(&params("m=1")).expect("bound");
+    let family = bound.family("F").expect("F");
+    for (i, rows) in [0, 1, 3, 4, 4].into_iter().enumerate() {
+        let tile = tile(family, &[i as i32]);
+        assert_eq!(bound.shape(tile).expect("a shape"), Shape::few(4, 3));
+        assert_eq!(bound.likely_shape(tile).expect("one"), Shape::few(rows, 3));
+    }
+    let full = tile(bound.family("A").expect("A"), &[0]);
+    assert_eq!(bound.likely_shape(full).expect("one"), Shape::full(4, 3));
+    // A fault in it is told where it happens.
+    let source = source.replace("2 * i - m", "4 // i");
+    let bound = Program::parse("sift.lp", &source).and_then(|program| program.bind(&params("m=1")));
+    let bound = bound.expect("bound");
+    let error = bound.likely_shape(tile(family, &[0])).expect_err("4 // 0");
+    assert!(
+        error.to_string().contains("in the shape of F[0]"),
+        "{error}"
+    );
+}

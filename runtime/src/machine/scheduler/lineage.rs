@@ -115,6 +115,7 @@ impl Scheduler {
             return;
         }
         entry.digest = Some(block.digest);
+        entry.bytes = block.bytes.min(plan.bytes(&key));
         entry.readers_left = readers_left;
         if self.settings.exchange != Exchange::Store {
             entry.hold(worker);

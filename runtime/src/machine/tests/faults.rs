@@ -20,6 +20,7 @@ fn truths() -> Vec<Truth> {
         plans::qr(4, 5, 0, "flat", 4, false),
         plans::qr(4, 4, 0, "numpywren", 4, true),
         plans::weave(9, 6),
+        plans::sieve(6, 5),
     ];
     plans.map(Truth::of).into()
 }

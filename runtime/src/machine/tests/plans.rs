@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peerwren_kernels::op::KernelSet;
+use peerwren_kernels::op::{KernelOp, KernelSet};
 
 use crate::linalg::{Operation, Request, plan as plan_of};
 use crate::matrix::{MatrixSource, ResultPlace, SourceSpec};
@@ -63,6 +63,38 @@ pub(super) fn plan(spec: PlanSpec) -> Arc<Plan> {
     Plan::new(spec, KernelSet::standard()).expect("a sound plan")
 }
 
+/// Rows that are there or not: each tile of the last column is made of as many blocks of a length that
+/// shows when they are made as there are columns, each made of two tiles of the row before.
+pub(super) fn sieve(rows: u64, cols: u64) -> Arc<Plan> {
+    let source = "program sieve
+param K, J, nb
+input A[j in 0..J, z in 0..1] : full(nb, nb)
+tile S[k, j] : full(nb, nb)
+tile F[k, j] : few(nb, nb)
+alias S[0, j] = A[j, 0]
+output X[j in 0..J] = S[K, j]
+for k in 0..K { for j in 0..J {
+  F[k, j] = sift(S[k, j], S[k, (j + 1) % J]) @ j + 1 prio k
+  S[k + 1, j] = fill(S[k, j], F[k, j]) @ j prio k
+} }
+";
+    let mut kernels = KernelSet::standard();
+    for signature in [
+        "sift(full(m,n), full(m,n)) -> few(m,n)",
+        "fill(full(m,n), few(m,n)) -> full(m,n)",
+    ] {
+        let kernel = KernelOp::new(signature, |_| Ok(())).expect("a signature");
+        kernels.register(kernel).expect("a new name");
+    }
+    let params = [("K", rows), ("J", cols), ("nb", NB)];
+    let phase = phase("sieve", source, &params, cols);
+    let spec = PlanSpec {
+        run: 7,
+        phases: vec![phase],
+    };
+    Plan::new(spec, kernels).expect("a sound plan")
+}
+
 /// A sheet of tiles, each made of two of the row before: every tile is a result, and is read.
 pub(super) fn weave(rows: u64, cols: u64) -> Arc<Plan> {
     let source = "program weave
@@ -76,24 +108,30 @@ for k in 0..K {
   for j in 1..J { S[k + 1, j] = gram_step(S[k, j], S[k, j - 1]) @ j prio k }
 }
 ";
+    let params = [("K", rows), ("J", cols), ("nb", NB)];
+    plan(PlanSpec {
+        run: 7,
+        phases: vec![phase("weave", source, &params, cols)],
+    })
+}
+
+/// A program over A, a column of so many tiles, with result X.
+fn phase(name: &str, source: &str, params: &[(&str, u64)], tiles: u64) -> PhaseSpec {
     let int = |value: u64| i64::try_from(value).expect("small");
-    let a = SourceSpec::random(cols * NB, NB, 1);
-    let phase = PhaseSpec {
-        name: "weave".to_owned(),
-        file: "weave.lp".to_owned(),
+    let a = SourceSpec::random(tiles * NB, NB, 1);
+    let params = params.iter();
+    PhaseSpec {
+        name: name.to_owned(),
+        file: format!("{name}.lp"),
         source: source.to_owned(),
         includes: Vec::new(),
-        params: [("K", rows), ("J", cols), ("nb", NB)]
-            .map(|(name, value)| (name.to_owned(), int(value)))
-            .to_vec(),
+        params: params
+            .map(|(name, value)| ((*name).to_owned(), int(*value)))
+            .collect(),
         inputs: vec![("A".to_owned(), InputFrom::Matrix(a, (NB as u32, NB as u32)))],
         results: vec![Kept {
             output: "X".to_owned(),
             array: None,
         }],
-    };
-    plan(PlanSpec {
-        run: 7,
-        phases: vec![phase],
-    })
+    }
 }

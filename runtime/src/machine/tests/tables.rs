@@ -76,6 +76,28 @@ fn the_dead_leave_first_then_the_spare_then_what_is_read_last() {
 }
 
 #[test]
+fn a_copy_that_is_shorter_than_its_room_gives_the_rest_back() {
+    let mut cache = Cache::new(100);
+    assert!(cache.take(90, (0, 0), |_| Vec::new()).taken);
+    for index in 0..3 {
+        cache.insert(shared(key(index)), 30, index > 0);
+    }
+    cache.mark_dead(shared(key(1)));
+    cache.shrink(&shared(key(0)), 8);
+    cache.shrink(&shared(key(1)), 0);
+    // Never more than was taken for it.
+    cache.shrink(&shared(key(2)), 31);
+    cache.check_invariants();
+    assert_eq!(cache.used(), (38, 90));
+    cache.revive(&shared(key(1)));
+    cache.remove(&shared(key(0)));
+    cache.remove(&shared(key(1)));
+    cache.check_invariants();
+    assert_eq!(cache.used(), (30, 90));
+    assert!(cache.take(70, (0, 0), |_| Vec::new()).taken);
+}
+
+#[test]
 fn the_dead_are_shed_while_they_are_more_than_the_living() {
     const MIB: u64 = 1 << 20;
     let mut cache = Cache::new(1 << 30);
@@ -408,6 +430,7 @@ pub(super) fn done(plan: &Plan, lease: u64, task: &TaskId, durable: bool) -> Fro
             .map(|key| Made {
                 key,
                 digest: digest(9),
+                bytes: plan.bytes(&key),
                 durable,
             })
             .collect(),

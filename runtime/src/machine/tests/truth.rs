@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use peerwren_kernels::tile::Shape;
 use peerwren_transports::block::{BlockKey, Digest};
 
 use crate::control::{Origin, Tally};
@@ -90,6 +91,17 @@ impl Truth {
 /// The digest of an input.
 pub(super) fn source(key: &BlockKey) -> Digest {
     Digest::of(format!("source {key}").as_bytes())
+}
+
+/// The payload of a block: where its shape is a bound, a part of it that its digest tells.
+pub(super) fn bytes(plan: &Plan, key: &BlockKey, digest: &Digest) -> u64 {
+    let shape = plan.shape(key);
+    let rows = if shape.is_exact() {
+        shape.rows
+    } else {
+        u32::from(digest.0[0]) % (shape.rows + 1)
+    };
+    Shape { rows, ..shape }.bytes() as u64
 }
 
 /// What a task makes of blocks with these digests.

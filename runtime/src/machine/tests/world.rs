@@ -16,7 +16,7 @@ use crate::control::{FromWorker, Tally, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
-use crate::machine::worker::{self, Fetch, Ran, Worker};
+use crate::machine::worker::{self, Fetch, Output, Ran, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::manifest::Manifest;
 use crate::matrix::Moved;
@@ -297,23 +297,29 @@ impl<'a> World<'a> {
             },
             Event::Fetched(id, fetch) => {
                 let (copy, result) = (fetch.copy, self.fetched(id, &fetch));
-                let moved = Moved::once(self.truth.plan.bytes(&copy.key));
+                let moved = Moved::once(self.bytes(&copy.key));
                 let result = result.map(|()| moved);
                 (id, worker::Input::Fetched(copy, result))
             }
             Event::Computed(id, lease, task, nanos) => match self.computed(id, lease, &task) {
                 Some(made) => {
+                    let made = made.into_iter().map(|(key, digest)| Output {
+                        key,
+                        digest,
+                        bytes: self.bytes(&key),
+                    });
                     let compute_ns = nanos;
                     let ran = Ran {
                         compute_ns,
                         ..Ran::default()
                     };
-                    (id, worker::Input::Computed(lease, Ok(made), ran))
+                    let made = Ok(made.collect());
+                    (id, worker::Input::Computed(lease, made, ran))
                 }
                 None => return,
             },
             Event::Stored(id, copy) => {
-                let moved = Moved::once(self.truth.plan.bytes(&copy.key));
+                let moved = Moved::once(self.bytes(&copy.key));
                 (id, worker::Input::Stored(copy, Ok(moved)))
             }
             Event::Leave(id) => {
@@ -435,6 +441,11 @@ impl<'a> World<'a> {
         }
         self.coordinate(scheduler::Input::Message(id, message));
         self.mishaps();
+    }
+
+    /// The payload of a block.
+    fn bytes(&self, key: &BlockKey) -> u64 {
+        truth::bytes(&self.truth.plan, key, &self.truth.blocks[key])
     }
 
     fn computed(
@@ -592,11 +603,16 @@ impl<'a> World<'a> {
             cached.map(|(copy, _)| copy).eq(node.table.keys()),
             "{id} keeps what it forgot"
         );
-        let bytes: u64 = node
-            .table
-            .keys()
-            .map(|copy| self.truth.plan.bytes(&copy.key))
-            .sum();
+        let mut bytes = 0;
+        for (copy, held) in node.machine.cache().iter().filter(|(_, h)| h.present) {
+            let there = self.bytes(&copy.key);
+            assert_eq!(
+                held.bytes, there,
+                "{id} takes {} for another size",
+                copy.key
+            );
+            bytes += there;
+        }
         assert!(
             bytes <= self.setup.memory,
             "{id} has {bytes} bytes of {}",

@@ -140,6 +140,9 @@ impl Worker {
                     held.spare = true;
                     held.durable = origin == Some(Origin::Store);
                 }
+                if !self.plan.shape(&copy.key).is_exact() {
+                    self.cache.shrink(&copy, moved.bytes);
+                }
                 self.came(copy, ladder);
             }
             Err(FetchFailure::Fatal(error)) => {

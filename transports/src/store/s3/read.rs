@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::error::{Failed, Verdict, causes};
 use super::requests::{Kind, Tries};
 use super::{Inner, S3};
-use crate::block::{Block, BlockBuf};
+use crate::block::{Block, BlockBuf, BlockLen};
 use crate::store::StoreError;
 
 impl S3 {
@@ -32,12 +32,12 @@ impl S3 {
     pub(in crate::store) async fn get_block(
         &self,
         name: &str,
-        expected: usize,
+        expected: BlockLen,
     ) -> Result<Option<Block>, StoreError> {
         let key = self.key(name);
         let read = self.0.read(&key, |got| {
-            if got == expected as u64 {
-                return Ok(BlockBuf::with_len(expected));
+            if expected.fits(got) {
+                return Ok(BlockBuf::with_len(got as usize));
             }
             Err(StoreError::Length {
                 place: format!("s3://{}/{key}", self.0.bucket),
