@@ -182,12 +182,15 @@ fn from_left(band: &mut Band<'_>, (c0, c1): (usize, usize), v: &mut [f64]) {
     }
 }
 
-/// Overwrites x by v with v(0) = 1 and (I - tau v v') x = beta e; nothing where x is such a multiple already. The
-/// entries are at most 1 or so: squares that vanish do not matter.
+/// Overwrites x by v with v(0) = 1 and (I - tau v v') x = beta e; nothing where x is such a multiple already or
+/// nearly. The matrix's largest entry is 1 or so: what is below 2^-480 may stay, for nobody would see it. A
+/// reflection may not be made of it: squares that lose digits to underflow would make one that is not
+/// orthogonal, and it is applied to large entries.
 #[inline(always)]
 fn reflector(x: &mut [f64]) -> Option<(f64, f64)> {
+    const LEAST: f64 = f64::from_bits((1023 - 960) << 52);
     let (alpha, square) = (x[0], dot(&x[1..], &x[1..]));
-    if square == 0.0 {
+    if square < LEAST {
         return None;
     }
     let beta = -alpha.signum() * (alpha * alpha + square).sqrt();

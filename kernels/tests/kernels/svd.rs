@@ -123,6 +123,8 @@ fn bands_of_every_kind_and_width() {
             check_band(n, w, flavour, 1);
         }
     }
+    // Squares of what it reflects lose digits to underflow.
+    check_band(41, 8, Flavour::Wild, 15_593_291_894_586_918_897);
 }
 
 #[test]
