@@ -46,8 +46,8 @@ fn blocks_go_both_ways_on_one_connection() {
         let got = a.fetch(W2, nowhere, key(3), None).await.unwrap();
         assert_eq!(got, block(3, 3_000_000));
         assert_eq!((a.stats().connections, b.stats().connections), (1, 1));
-        until(|| a.stats().served == 6 && b.stats().served == 1).await;
-        assert_eq!(a.stats().served_bytes, 2 * ((1 << 20) + 13));
+        until(|| a.stats().served == 12 && b.stats().served == 1).await;
+        assert_eq!(a.stats().served_bytes, 4 * ((1 << 20) + 13));
         assert_eq!(a.stats().not_found, 1);
     });
 }
