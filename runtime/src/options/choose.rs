@@ -193,6 +193,28 @@ fn blocks(problem: &Problem, crew: &Crew<'_>) -> Vec<u32> {
     blocks
 }
 
+/// The grid of one layer that is most nearly square: for homes under trees that the model does not know, which
+/// are compared with each other on the same homes.
+pub(super) fn nearly_square(problem: &Problem, crew: &Crew<'_>, block: u32) -> Grid {
+    let oblong = |grid: &Grid| f64::from(grid.p.max(grid.q)) / f64::from(grid.p.min(grid.q));
+    let squarer = |one: Grid, other: Grid| {
+        if oblong(&other) < oblong(&one) {
+            other
+        } else {
+            one
+        }
+    };
+    let flat = grids(problem, crew, block).into_iter();
+    let flat = flat.filter(|grid| grid.layers == 1);
+    // Of a product of one tile more than one rank fits in layers alone.
+    let alone = Grid {
+        p: 1,
+        q: 1,
+        layers: 1,
+    };
+    flat.reduce(squarer).unwrap_or(alone)
+}
+
 /// Grids to choose from, the best of equals first: few layers, the longer side along the longer side of the
 /// matrix. A prime number of workers above 3 may leave one as a helper.
 fn grids(problem: &Problem, crew: &Crew<'_>, block: u32) -> Vec<Grid> {

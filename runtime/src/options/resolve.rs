@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::choices::write_grid;
-use super::choose::{Crew, Grid, choose, heads};
+use super::choose::{Crew, Grid, choose, heads, nearly_square};
 use super::{
     BLOCK_MAX, ByteSize, CORES_MAX, ControlChoice, Durability, EngineKind, Exchange, Heads,
     MachineFacts, Policy, Problem, RemoteOptions, RunOptions, ScalingOptions, StoreChoice,
@@ -286,7 +286,13 @@ impl RunOptions {
             _ => None,
         };
         let choice = choose(problem, crew, self.block, given);
-        let (block, Grid { p, q, layers }) = (choice.block, choice.grid);
+        let block = choice.block;
+        let Grid { p, q, layers } = match self.tree {
+            TreeChoice::Flat | TreeChoice::Binary | TreeChoice::Numpywren => {
+                nearly_square(problem, crew, block)
+            }
+            TreeChoice::Auto | TreeChoice::Grid { .. } => choice.grid,
+        };
         let tiles = |side: u64| side.div_ceil(block.into());
         let by_shape = heads(tiles(problem.m), tiles(problem.n));
         let tree = match self.tree {
@@ -429,6 +435,28 @@ mod tests {
         };
         assert_eq!(heads(2000, 1000), "grid:4x1:chain");
         assert_eq!(heads(2001, 1000), "grid:4x1:binary");
+    }
+
+    #[test]
+    fn trees_that_are_compared_have_the_same_homes() {
+        for (workers, side, homes) in [
+            (4, 1000, (2, 2)),
+            (4, 64, (1, 1)),
+            (16, 1000, (4, 4)),
+            (6, 1000, (3, 2)),
+            (7, 1000, (3, 2)),
+        ] {
+            for tree in ["flat", "binary", "numpywren"] {
+                let options = RunOptions {
+                    workers: Some(workers),
+                    block: Some(64),
+                    tree: tree.parse().unwrap(),
+                    ..RunOptions::default()
+                };
+                let resolved = options.resolve(side, side, &FACTS).unwrap();
+                assert_eq!(resolved.tree.grid(), homes, "{tree}, {workers} workers");
+            }
+        }
     }
 
     #[test]
