@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use peerwren_benches::call::Call;
+use peerwren_benches::figures::{listed, median, table};
 use peerwren_benches::guard::Guard;
 use peerwren_benches::machine::load;
 use peerwren_benches::report::Report;
 use peerwren_benches::running::Running;
 
-use crate::options::{Bench, MIB, figures, listed, median};
+use crate::options::{Bench, MIB, figures};
 
 /// Hosts with a worker each; the first has the coordinator too, the one after the last has the server.
 const HOSTS: u32 = 4;
@@ -79,13 +80,10 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
             ));
         }
     }
-    println!(
-        "\n| QR {n}, block {block} | server's host | s | MiB between workers | MiB from and to the store | tree |"
+    let head = format!(
+        "| QR {n}, block {block} | server's host | s | MiB between workers | MiB from and to the store | tree |"
     );
-    println!("| --- | --- | --- | --- | --- | --- |");
-    for row in rows {
-        println!("{row}");
-    }
+    println!("\n{}", table(&head, &rows));
     println!(
         "\nMedians of {} runs. {HOSTS} hosts in network namespaces, {RATE} Mbit/s and {} ms one way each, a \
          worker of one core on each; SeaweedFS on a fifth host. All share this machine's CPUs. Load average at \

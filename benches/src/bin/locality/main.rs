@@ -16,23 +16,10 @@ mod table;
 
 use std::process::ExitCode;
 
-use options::{Options, USAGE};
+use options::{Options, WORDS};
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if args == ["--help"] {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    let (status, error) = match Options::parse(&args) {
-        Ok(options) => match run(&options) {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => (1, error),
-        },
-        Err(error) => (2, error),
-    };
-    eprintln!("error: {error}");
-    ExitCode::from(status)
+    WORDS.main(Options::parse, run)
 }
 
 fn run(options: &Options) -> Result<(), String> {
