@@ -36,6 +36,7 @@
 //! plan        programs bound to sizes, checked before anything starts
 //! cost        counts the bytes that a program moves, without running it
 //! forecast    what a plan would take: time, bytes, memory, dollars
+//! sim         runs of a plan on a fleet that is not there, with the machines of real ones
 //! cloud       the Lambda function that workers run in
 //! prices      what a run in the cloud costs in dollars
 //! control     the messages between a coordinator and its workers
@@ -67,6 +68,7 @@ pub mod machine;
 pub mod manifest;
 pub mod matrix;
 pub mod options;
+mod outcome;
 pub mod plan;
 pub mod prices;
 pub mod remote;
@@ -74,6 +76,7 @@ pub mod report;
 mod run;
 pub mod runs;
 pub mod session;
+pub mod sim;
 pub mod trace;
 
 pub use engine::{lambda_main, worker_main};

@@ -36,12 +36,12 @@ use crate::engine::volunteers::Volunteers;
 use crate::engine::{Engine, OPEN, worker_executable};
 use crate::machine::WorkerId;
 use crate::machine::autoscaler::Elastic;
-use crate::machine::profile::Profile;
-use crate::machine::scheduler::{self, PhaseFigures, Scheduler, Settings};
+use crate::machine::scheduler::{self, Scheduler, Settings};
 use crate::matrix::{Moved, zarr};
 use crate::options::{ControlChoice, EngineKind, Resolved};
+use crate::outcome::Outcome;
 use crate::plan::{InputFrom, Plan, PlanError, PlanSpec};
-use crate::prices::{Fleet, Usage};
+use crate::prices::Usage;
 use crate::remote::token::{Token, TokenFile};
 use crate::report::{Phase, Progress};
 use crate::runs::SavedRun;
@@ -133,23 +133,6 @@ pub(crate) struct Run {
     pub(crate) is_resumed: bool,
     /// Where the run's trace goes, if it is traced.
     pub(crate) trace: Option<TraceFile>,
-}
-
-/// What a run took.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) startup: Duration,
-    pub(crate) preload: Duration,
-    pub(crate) phases: Vec<PhaseFigures>,
-    /// What tiling inputs into the store moved.
-    pub(crate) uploaded: Moved,
-    pub(crate) profile: Profile,
-    /// The workers in the cloud; none where they ran elsewhere.
-    pub(crate) fleet: Option<Fleet>,
-    /// What each phase used of the cloud.
-    pub(crate) used: Vec<Usage>,
-    /// Why there is no trace, in a run that was to be traced.
-    pub(crate) trace_error: Option<String>,
 }
 
 /// Reads blocks of a run that is complete, while its store is still there.

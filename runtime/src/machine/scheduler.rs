@@ -191,6 +191,9 @@ pub struct Scheduler {
     /// Whether a backlog has grown since then.
     has_grown: bool,
     preloading: BTreeSet<WorkerId>,
+    /// When silent workers were last looked for, and when the first of those then there could have been silent
+    /// for too long.
+    looked: (Timestamp, Option<Timestamp>),
     /// Since when no worker has been there, where workers come by themselves.
     alone_since: Option<Timestamp>,
     /// Slots whose workers are gone and that wait for volunteers.
@@ -243,6 +246,7 @@ impl Scheduler {
             homeless: BTreeSet::new(),
             got_ready: 0,
             preloading: BTreeSet::new(),
+            looked: (Timestamp::default(), None),
             alone_since: None,
             vacated: 0,
             cores: BTreeMap::new(),
@@ -322,6 +326,9 @@ impl Scheduler {
             self.actions.push_back(Action::End(worker));
             self.left(now, worker);
         }
+        let members = self.fleet.iter();
+        let ends = members.map(|(_, m)| m.heard.after(self.patience(m.is_joined())));
+        self.looked = (now, ends.min());
         self.give_up_alone(now);
         self.retire_in_time(now);
         self.scale(now);
@@ -343,16 +350,7 @@ impl Scheduler {
             Stage::Over | Stage::Idle => return None,
             _ => None,
         };
-        let silence = self
-            .fleet
-            .iter()
-            .map(|(_, member)| {
-                (
-                    member.heard.after(self.patience(member.is_joined())),
-                    "silence",
-                )
-            })
-            .min();
+        let silence = (!self.fleet.is_empty()).then(|| (self.silence_ends(), "silence"));
         let checkpoint = self.checkpoint_due().map(|due| (due, "checkpoint"));
         let solitude = self.solitude_ends().map(|end| (end, "no worker at all"));
         let retiring = self.retiring.values().map(Retiring::timeout);
@@ -454,6 +452,14 @@ impl Scheduler {
     }
 
     // ---- joining and leaving
+
+    /// No worker has been silent for too long before this; without looking at each of thousands.
+    fn silence_ends(&self) -> Timestamp {
+        let (looked, first) = self.looked;
+        let patience = self.patience(true).min(self.patience(false));
+        let of_newer = looked.after(patience);
+        first.map_or(of_newer, |first| first.min(of_newer))
+    }
 
     fn patience(&self, joined: bool) -> Duration {
         if joined {

@@ -14,6 +14,7 @@ mod report;
 mod resume;
 mod schema;
 mod session;
+mod sim;
 mod tools;
 mod trace;
 mod zarr;

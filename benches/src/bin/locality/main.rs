@@ -13,6 +13,7 @@ mod hosts;
 mod options;
 mod qr;
 mod table;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ fn run(options: &Options) -> Result<(), String> {
         "faults" => faults::run(&bench),
         "hosts" => hosts::run(&bench),
         "cores" => cores::run(&bench),
+        "validate" => validate::run(&bench),
         _ => table::run(&bench),
     }
 }

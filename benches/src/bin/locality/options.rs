@@ -8,12 +8,12 @@ use peerwren_benches::peerwren::Peerwren;
 use peerwren_benches::report::Report;
 
 /// The experiments, in the order in which the usage names them.
-const EXPERIMENTS: [&str; 5] = ["qr", "faults", "table", "hosts", "cores"];
+const EXPERIMENTS: [&str; 6] = ["qr", "faults", "table", "hosts", "cores", "validate"];
 /// Bytes of a MiB.
 pub(crate) const MIB: f64 = 1_048_576.0;
 
 pub(crate) const WORDS: Words = Words {
-    usage: "usage: locality qr|faults|table|hosts|cores [--sizes full|small] [--repeat K] [--only NAME] \
+    usage: "usage: locality qr|faults|table|hosts|cores|validate [--sizes full|small] [--repeat K] [--only NAME] \
             [--peerwren PATH] [--weed PATH]",
     repeat: 3,
     // 1000 runs of a few seconds each are an afternoon.

@@ -3,6 +3,7 @@
 mod doctor;
 mod plan;
 mod remote;
+mod sim;
 mod store;
 mod story;
 mod work;
@@ -24,6 +25,7 @@ use peerwren::options::{
 use peerwren::prices::Prices;
 pub(crate) use plan::PlanArgs;
 pub(crate) use remote::{CoordinatorArgs, WorkerArgs};
+pub(crate) use sim::SimArgs;
 pub(crate) use store::StoreAction;
 pub(crate) use story::StoryArgs;
 use tracing::level_filters::LevelFilter;
@@ -35,9 +37,9 @@ use crate::resume::ResumeArgs;
 use crate::version;
 
 /// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 2] = ["sim", "experiment"];
+const LATER_COMMANDS: [&str; 1] = ["experiment"];
 
-const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -67,6 +69,13 @@ pub(crate) enum Command {
             peerwren plan qr random:65536x65536 --block 1024 --workers 4 --svg plan.svg"
     )]
     Plan(PlanArgs),
+    /// Runs an operation on a fleet that is not there: the same machines, with simulated time, lines and faults
+    #[command(
+        after_help = "Example: the QR of 256K x 256K on 64 functions, and on a fleet of your own\n  \
+            peerwren sim qr random:262144x262144 --block 4096 --workers 64 --fleet lambda-now\n  \
+            peerwren sim --show lambda-now > mine.toml"
+    )]
+    Sim(SimArgs),
     /// Tells what became of one block of a traced run: who made it, where it went and why
     #[command(after_help = "Example: a run, and one of its blocks\n  \
             peerwren qr random:2048x2048 --block 256 --trace t.json\n  \

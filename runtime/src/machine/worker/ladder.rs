@@ -99,6 +99,15 @@ impl Line {
         self.under_way.insert(copy);
     }
 
+    /// Nanoseconds for which the line has been busy until now, since it was idle last.
+    pub(super) fn busy_ns(&self, now: Timestamp) -> u64 {
+        if self.under_way.is_empty() {
+            0
+        } else {
+            now.as_nanos().saturating_sub(self.busy_since.as_nanos())
+        }
+    }
+
     /// Nanoseconds for which the line was busy, once it is no longer.
     fn ends(&mut self, now: Timestamp, copy: &Copy) -> u64 {
         let idle = self.under_way.remove(copy) && self.under_way.is_empty();
@@ -134,7 +143,7 @@ impl Worker {
             Ok(moved) => {
                 self.count_fetch(&copy.key, ladder.purpose(), origin, moved);
                 if origin != Some(Origin::Source) {
-                    self.pace.fetched(moved.bytes, self.now.since(ladder.since));
+                    self.pace.fetched(moved.bytes);
                 }
                 if let Some(held) = self.cache.get_mut(&copy) {
                     held.spare = true;
