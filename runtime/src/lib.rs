@@ -47,7 +47,7 @@
 //! ```
 //!
 //! Private: `actors` drive the machines, `engine` runs workers, `run` puts a run together,
-//! `durable` finds its durable blocks. The crates
+//! `durable` finds its durable blocks, `whole` writes files that are whole or not there. The crates
 //! below are `peerwren-kernels` (tiles; re-exported as [`kernels`]) and `peerwren-transports` (blocks,
 //! QUIC, stores).
 
@@ -78,6 +78,7 @@ pub mod runs;
 pub mod session;
 pub mod sim;
 pub mod trace;
+mod whole;
 
 pub use engine::{lambda_main, worker_main};
 pub use log::log_targets;

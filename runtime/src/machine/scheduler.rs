@@ -35,9 +35,14 @@ use super::taskset::TaskSet;
 use super::{LeaseId, Timestamp, WorkerId};
 use crate::control::{Counts, FromWorker, Made, Tally, ToWorker};
 use crate::manifest::Manifest;
-use crate::options::{Durability, Exchange, Policy};
+use crate::options::{Durability, Exchange, Policy, Resolved};
 use crate::plan::{Plan, TaskId};
 use crate::trace::{Notes, Record, RunEvent};
+
+/// How long the first assignment waits for wanted workers.
+pub const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a worker may be silent: it gives ten signs of life in this time.
+pub const LEASE: Duration = Duration::from_secs(10);
 
 /// How a run is to be scheduled.
 #[derive(Clone, Debug)]
@@ -64,6 +69,35 @@ pub struct Settings {
     pub lease: Duration,
     /// Whether workers come by themselves, and how many more than wanted may.
     pub volunteers: Option<Volunteers>,
+}
+
+impl Settings {
+    /// As a run's options say, with workers that start and speak as those of one machine do, and none that come
+    /// by themselves.
+    #[must_use]
+    pub fn of(options: &Resolved) -> Self {
+        let every_s = options.durability.checkpoint_s();
+        Self {
+            workers: options.workers,
+            // A worker does as many tasks at a time as it has cores.
+            elastic: options.scaling.map(|scaling| Elastic {
+                factor: scaling.factor.get(),
+                pipeline_width: options.cores,
+                floor: 1,
+                ceiling: options.workers,
+                idle: scaling.idle,
+            }),
+            cores: options.cores,
+            policy: options.policy,
+            exchange: options.exchange,
+            durability: options.durability,
+            checkpoint: every_s.map(|s| Duration::from_secs(s.into())),
+            preload: options.preload,
+            start_timeout: START_TIMEOUT,
+            lease: LEASE,
+            volunteers: None,
+        }
+    }
 }
 
 /// What happened.

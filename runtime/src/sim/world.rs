@@ -16,7 +16,6 @@ use super::node::{Node, Transfer};
 use super::queue::Queue;
 use super::{Recorder, Simulated};
 use crate::control::{FromWorker, ToWorker, WorkerSettings};
-use crate::machine::autoscaler::Elastic;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler, Settings};
 use crate::machine::taskset::TaskSet;
 use crate::machine::worker::{FetchFailure, Worker};
@@ -131,7 +130,12 @@ impl<'a> World<'a> {
         recorder: Option<Recorder<'a>>,
     ) -> Self {
         let lease = Duration::from_secs_f64(fleet.network.lease_s);
-        let machine = Scheduler::new(Arc::clone(plan), scheduler_settings(options, lease));
+        let settings = Settings {
+            start_timeout: START_TIMEOUT,
+            lease,
+            ..Settings::of(options)
+        };
+        let machine = Scheduler::new(Arc::clone(plan), settings);
         let alive_ms = u32::try_from(lease.as_millis() / 10).unwrap_or(u32::MAX);
         Self {
             plan,
@@ -451,30 +455,6 @@ impl<'a> World<'a> {
     /// Whether a worker is there.
     pub(super) fn is_up(&self, id: WorkerId) -> bool {
         self.nodes.get(id.0 as usize).is_some_and(Option::is_some)
-    }
-}
-
-/// How the scheduler is set, as in a real run with these options.
-fn scheduler_settings(options: &Resolved, lease: Duration) -> Settings {
-    let every_s = options.durability.checkpoint_s();
-    Settings {
-        workers: options.workers,
-        elastic: options.scaling.map(|scaling| Elastic {
-            factor: scaling.factor.get(),
-            pipeline_width: options.cores,
-            floor: 1,
-            ceiling: options.workers,
-            idle: scaling.idle,
-        }),
-        cores: options.cores,
-        policy: options.policy,
-        exchange: options.exchange,
-        durability: options.durability,
-        checkpoint: every_s.map(|s| Duration::from_secs(s.into())),
-        preload: options.preload,
-        start_timeout: START_TIMEOUT,
-        lease,
-        volunteers: None,
     }
 }
 

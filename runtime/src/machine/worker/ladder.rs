@@ -194,7 +194,12 @@ impl Worker {
         self.fetch_queue.push_front(copy);
     }
 
-    /// Notes how a fetch ended, but that of a constant, for which nothing moves.
+    /// Whether anything moves for a block from there: not for a constant, which is made in place.
+    fn is_moved(&self, key: &BlockKey, origin: Origin) -> bool {
+        origin != Origin::Source || self.plan.is_input(key)
+    }
+
+    /// Notes how a fetch ended, but not that of a constant.
     fn note_fetch(
         &mut self,
         key: &BlockKey,
@@ -203,8 +208,7 @@ impl Worker {
         moved: Option<&Moved>,
         referred: Option<WorkerId>,
     ) {
-        let is_constant = origin == Some(Origin::Source) && !self.plan.is_input(key);
-        if let Some(origin) = origin.filter(|_| !is_constant) {
+        if let Some(origin) = origin.filter(|origin| self.is_moved(key, *origin)) {
             self.events.add(|| WorkerEvent::Fetched {
                 key: *key,
                 origin,
@@ -252,10 +256,10 @@ impl Worker {
         origin: Option<Origin>,
         moved: Moved,
     ) {
-        let Some(origin) = origin else { return };
+        let Some(origin) = origin.filter(|origin| self.is_moved(key, *origin)) else {
+            return;
+        };
         match origin {
-            // A constant: nothing moved.
-            Origin::Source if !self.plan.is_input(key) => return,
             Origin::Peer(_) => {
                 self.tally.peer += moved.bytes;
                 self.tally.peer_get += moved.requests;
