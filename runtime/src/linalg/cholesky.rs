@@ -2,6 +2,7 @@
 //! (PLASMA's tile Cholesky: Buttari et al., LAPACK working note 191), and linear systems solved by it.
 
 use super::job::{Builder, Given, Measure, link};
+use crate::options::LOOKAHEAD;
 use crate::run::RunError;
 
 /// The factorization, then the check where it is wanted.
@@ -9,7 +10,15 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let (n, _) = builder.shape(0);
     let params = builder.square_params(n)?;
     let input = builder.input(0)?;
-    let factored = builder.phase("factor", "cholesky", &params, vec![("A", input)]);
+    let options = builder.options();
+    let columns = n.div_ceil(options.block.into());
+    // A triangle of tiles; an update reads three and makes one.
+    let look = options.lookahead(columns, columns * (columns + 1) / 2, 4);
+    let mut ordered = params.clone();
+    if look != LOOKAHEAD {
+        ordered.push(("look", look.into()));
+    }
+    let factored = builder.phase("factor", "cholesky", &ordered, vec![("A", input)]);
     builder.result("l", (factored, "L"), (n, n))?;
     if builder.request.check {
         let inputs = vec![("A", link(factored, "A")), ("L", link(factored, "L"))];

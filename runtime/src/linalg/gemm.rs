@@ -3,7 +3,7 @@
 use super::job::{Builder, Measure, link};
 use super::operation::Scales;
 use crate::matrix::{MatrixSource, SourceSpec};
-use crate::options::Tree;
+use crate::options::{Resolved, Tree};
 use crate::plan::InputFrom;
 use crate::run::RunError;
 
@@ -43,7 +43,10 @@ pub(super) fn build(builder: &mut Builder<'_>, scales: &Scales) -> Result<(), Ru
         if onto {
             inputs.push(("C0", builder.input(2)?));
         }
-        let params = [&sizes[..], &options].concat();
+        let mut params = [&sizes[..], &options].concat();
+        if let Some(square) = square(builder.options(), (m, n), (p, q)) {
+            params.push(("square", square));
+        }
         builder.phase("factor", "gemm", &params, inputs)
     };
     builder.result("c", (product, "C"), (m, n))?;
@@ -67,6 +70,19 @@ pub(super) fn build(builder: &mut Builder<'_>, scales: &Scales) -> Result<(), Ru
         builder.ratio(Measure::Residual, check, "rnorm", &["scale"], l);
     }
     Ok(())
+}
+
+/// Tiles of C a side that are summed up at a time, where the memory that was given is too small for all that a
+/// worker sums up: a square of C of which each worker has what fills half of its memory. Each square reads its
+/// rows of A and columns of B once, where one product after the other for all of C would bring the sums in and
+/// out each time.
+fn square(options: &Resolved, (m, n): (u64, u64), (p, q): (u32, u32)) -> Option<u64> {
+    let tiles = |side: u64| side.div_ceil(options.block.into());
+    let (p, q) = (u64::from(p), u64::from(q));
+    // A product reads three tiles and makes one.
+    let room = options.room(4)?;
+    let sums = (tiles(m) * tiles(n)).div_ceil(p * q);
+    (sums > room).then(|| (room / 2).isqrt().max(1) * p.max(q))
 }
 
 /// A number as a 1 x 1 matrix.

@@ -15,8 +15,11 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let (factor, _) = programs(&options.tree);
     let mut params = params(options, (m, n))?;
     let numpywren = matches!(options.tree, Tree::Numpywren { .. });
-    if !numpywren && options.lookahead != LOOKAHEAD {
-        params.push(("look", options.lookahead.into()));
+    let tiles = |side: u64| side.div_ceil(options.block.into());
+    // Reflectors beside what they are applied to; an update reads four tiles and makes two.
+    let look = options.lookahead(tiles(n), 3 * tiles(m) * tiles(n) / 2, 6);
+    if !numpywren && look != LOOKAHEAD {
+        params.push(("look", look.into()));
     }
     let a = if numpywren { "I" } else { "A" };
     let input = builder.input(0)?;
