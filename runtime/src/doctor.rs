@@ -12,6 +12,7 @@ use std::time::Duration;
 use peerwren_transports::store::Place;
 use serde::Serialize;
 
+pub use self::machine::machine;
 use crate::options::RunOptions;
 use crate::run::RunError;
 

@@ -1,6 +1,7 @@
 //! The arguments of the command, their help, and what is wrong with them in one line.
 
 mod doctor;
+mod experiment;
 mod plan;
 mod remote;
 mod store;
@@ -14,9 +15,10 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use doctor::DoctorArgs;
+pub(crate) use experiment::ExperimentArgs;
 use peerwren::options::{
     ByteSize, Calibration, ControlChoice, Durability, EngineKind, Exchange, Factor, LISTEN_DEFAULT,
     Policy, RunOptions, ScalingOptions, StoreChoice, TreeChoice,
@@ -35,9 +37,9 @@ use crate::resume::ResumeArgs;
 use crate::version;
 
 /// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 2] = ["sim", "experiment"];
+const LATER_COMMANDS: [&str; 1] = ["sim"];
 
-const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, experiment, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -67,6 +69,18 @@ pub(crate) enum Command {
             peerwren plan qr random:65536x65536 --block 1024 --workers 4 --svg plan.svg"
     )]
     Plan(PlanArgs),
+    /// Runs an operation with all combinations of options in a file: a table, pictures and a page
+    #[command(
+        after_help = "The file is TOML: title, repeat, [run] with options that are fixed (command, inputs, fleet, and options \
+            by their long names), [grid] with lists of values or of tables, [show] with the values of the row to be \
+            drawn. A row is one line of this command, and is run as that line would be, without PEERWREN_* variables. \
+            After Ctrl-C the same command goes on with the rows that are left.\n\n\
+            Examples: those that are shipped, what one would run, and a run of it\n  \
+            peerwren experiment\n  \
+            peerwren experiment block-size --dry-run\n  \
+            peerwren experiment block-size --out block-size"
+    )]
+    Experiment(ExperimentArgs),
     /// Tells what became of one block of a traced run: who made it, where it went and why
     #[command(after_help = "Example: a run, and one of its blocks\n  \
             peerwren qr random:2048x2048 --block 256 --trace t.json\n  \
@@ -346,7 +360,7 @@ pub(crate) struct RunArgs {
     )]
     calibration: Option<PathBuf>,
 
-    /// Writes the report of the run, in bytes and seconds
+    /// Writes the report of the run, in bytes and seconds; as a page with pictures where the name ends in .html
     #[arg(
         long,
         value_name = "FILE.json",
@@ -413,6 +427,18 @@ pub(crate) fn whole_number(text: &str) -> Result<u32, &'static str> {
 /// Reads the arguments, the program's name first.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(arguments)
+}
+
+/// Reads the arguments of an experiment's row, the program's name first. What is in the environment is not
+/// the row's.
+pub(crate) fn parse_row(words: &[String]) -> Result<Cli, clap::Error> {
+    let matches = without_environment(Cli::command()).try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn without_environment(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| argument.env(None::<&'static str>));
+    command.mut_subcommands(without_environment)
 }
 
 /// The one line of a usage error.
