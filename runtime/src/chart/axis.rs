@@ -46,7 +46,7 @@ impl Unit {
             Self::Count if value.fract() == 0.0 => grouped(value as u64),
             Self::Count | Self::Number => digits(value),
             Self::Bytes(_) => ByteSize(value.round() as u64).to_string(),
-            Self::Seconds if value == 0.0 => "0".to_owned(),
+            Self::Seconds | Self::Times if value == 0.0 => "0".to_owned(),
             Self::Seconds if value < 0.001 => format!("{} us", digits(value * 1e6)),
             Self::Seconds if value < 1.0 => format!("{} ms", digits(value * 1e3)),
             Self::Seconds => format!("{} s", digits(value)),

@@ -14,7 +14,7 @@ pub(crate) const STYLE: &str = "\
 .l0{stroke:#0072b2}.l1{stroke:#e69f00}.l2{stroke:#009e73}.l3{stroke:#d55e00}.l4{stroke:#cc79a7}\
 .l5{stroke:#56b4e9}.l6{stroke:#8c7a3a}.l7{stroke:#8a8a8a}\
 @media (prefers-color-scheme:dark){.paper{fill:#16191d}.ink{fill:#dde1e6}.faint{fill:#9aa3ad}\
-.grid{stroke:#343a41}.axis{stroke:#aab2bb}.f0{fill:#3b9ad9}.l0{stroke:#3b9ad9}.f2{fill:#1fb88c}\
+.grid{stroke:#343a41}.axis{stroke:#aab2bb}.f0{fill:#2e86de}.l0{stroke:#2e86de}.f5{fill:#9ad7f7}.l5{stroke:#9ad7f7}.f2{fill:#1fb88c}\
 .l2{stroke:#1fb88c}.f6{fill:#b5a25a}.l6{stroke:#b5a25a}}";
 
 /// Where words lie beside their place.

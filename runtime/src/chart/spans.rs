@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::axis::{Axis, Unit};
-use super::canvas::{Anchor, Canvas, Picture};
+use super::canvas::{Anchor, Canvas, Picture, width_of};
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 110.0;
@@ -24,6 +24,8 @@ pub(crate) struct Spans {
     pub(crate) series: Vec<String>,
     /// Seconds at which the last span ends.
     pub(crate) end: f64,
+    /// What begins when, across all lanes.
+    pub(crate) marks: Vec<(String, f64)>,
     pub(crate) lanes: Vec<Lane>,
 }
 
@@ -33,7 +35,7 @@ pub(crate) struct Lane {
     /// Name of the group that begins here; empty within one.
     pub(crate) group: String,
     pub(crate) is_thin: bool,
-    /// By when they begin; none begins before another one ends.
+    /// By when they begin.
     pub(crate) spans: Vec<Span>,
 }
 
@@ -48,7 +50,7 @@ pub(crate) struct Span {
 impl Spans {
     pub(crate) fn draw(&self) -> Picture {
         let legend_at = (20.0, RIGHT);
-        let top = 44.0 + Canvas::legend_height(legend_at, &self.series) + 6.0;
+        let top = 44.0 + Canvas::legend_height(legend_at, &self.series) + 18.0;
         let heights = self.lanes.iter().map(|lane| lane.height() + lane.gap());
         let bottom = top + heights.sum::<f64>() + 6.0;
         let mut canvas = Canvas::new(WIDTH, bottom + 50.0, &self.title);
@@ -70,6 +72,17 @@ impl Spans {
             }
             lane.draw(&mut canvas, y, &x);
             y += lane.height();
+        }
+        let mut free = LEFT;
+        for (name, begin) in &self.marks {
+            let x = x(*begin).clamp(LEFT, RIGHT);
+            let dashed = "class=\"axis none\" stroke-dasharray=\"3 4\"";
+            canvas.path(&format!("M{x:.1} {:.1}V{bottom:.1}", top - 8.0), dashed);
+            // Names that would cover the last one are left out.
+            if x >= free {
+                canvas.words((x + 3.0, top - 3.0), Anchor::Start, ("faint", 11), name);
+                free = x + width_of(name, 11) + 8.0;
+            }
         }
         canvas.line((LEFT, bottom), (RIGHT, bottom), "axis");
         let at = ((LEFT + RIGHT) / 2.0, bottom + 40.0);

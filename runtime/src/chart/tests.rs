@@ -90,6 +90,7 @@ fn near_spans_of_one_colour_are_one() {
         title: "t".to_owned(),
         series: vec!["a".to_owned(), "b".to_owned()],
         end: 1.0,
+        marks: vec![("factor".to_owned(), 0.0), ("q".to_owned(), 0.01)],
         lanes: vec![Lane {
             group: "worker 0".to_owned(),
             is_thin: false,
@@ -104,6 +105,10 @@ fn near_spans_of_one_colour_are_one() {
         paths.map(|line| line.matches('M').count()).sum::<usize>()
     };
     assert_eq!((drawn("f0"), drawn("f1")), (2, 1), "{svg}");
+    assert!(
+        svg.contains(">factor<") && !svg.contains(">q<"),
+        "it would cover the first"
+    );
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub struct Timeline {
     kernels: Vec<String>,
     /// Seconds in each.
     kernel_s: Vec<f64>,
+    /// Phases and the seconds at which they began.
+    phases: Vec<(String, f32)>,
     /// By worker and thread.
     threads: BTreeMap<(u32, u32), Vec<Lasting>>,
     /// By worker; what was fetched from the store, or not.
@@ -60,56 +62,8 @@ impl Timeline {
     pub(crate) fn draw(&self) -> Option<Picture> {
         let first = self.all().map(|span| span.begin).reduce(f32::min)?;
         let end = self.all().map(|span| span.end).fold(first, f32::max);
-        let colours = self.colours();
-        let mut series: Vec<String> = Vec::new();
-        for (kernel, colour) in colours.iter().enumerate() {
-            if *colour >= series.len() {
-                series.resize(colour + 1, String::new());
-            }
-            let name = &mut series[*colour];
-            *name = if name.is_empty() {
-                self.kernels[kernel].clone()
-            } else {
-                "others".to_owned()
-            };
-        }
-        let fetch_colours = [series.len(), series.len() + 1];
-        series.push("fetching from peers".to_owned());
-        series.push("fetching from store and inputs".to_owned());
-        let at = |time: f32| f64::from(time - first);
-        let span = |series, lasting: &Lasting| Span {
-            series,
-            begin: at(lasting.begin),
-            end: at(lasting.end),
-        };
-        let mut lanes = Vec::new();
+        let at = |time: f32| f64::from((time - first).max(0.0));
         let shown: Vec<_> = self.threads.keys().copied().take(LANES_MAX).collect();
-        for (place, key) in shown.iter().enumerate() {
-            let (worker, _) = *key;
-            let is_first = place == 0 || shown[place - 1].0 != worker;
-            let computed = self.threads[key].iter();
-            lanes.push(Lane {
-                group: if is_first {
-                    format!("worker {worker}")
-                } else {
-                    String::new()
-                },
-                is_thin: false,
-                spans: computed
-                    .map(|l| span(colours[l.what as usize], l))
-                    .collect(),
-            });
-            if shown.get(place + 1).is_none_or(|next| next.0 != worker) {
-                let fetched = self.fetches.get(&worker).into_iter().flatten();
-                lanes.push(Lane {
-                    group: String::new(),
-                    is_thin: true,
-                    spans: fetched
-                        .map(|l| span(fetch_colours[l.what as usize], l))
-                        .collect(),
-                });
-            }
-        }
         let mut title = "What each worker did when".to_owned();
         if shown.len() < self.threads.len() {
             title.push_str(&format!(
@@ -118,15 +72,82 @@ impl Timeline {
                 self.threads.len()
             ));
         }
-        Some(
-            Spans {
-                title,
-                series,
-                end: at(end),
-                lanes,
+        // A single phase is the run.
+        let marks = self.phases.iter().filter(|_| self.phases.len() > 1);
+        let marks = marks.map(|(name, begin)| (name.clone(), at(*begin)));
+        let colours = self.colours();
+        let mut series = self.series(&colours);
+        let fetch_colours = [series.len(), series.len() + 1];
+        series.push("fetching from peers".to_owned());
+        series.push("fetching from store and inputs".to_owned());
+        let spans = Spans {
+            title,
+            series,
+            end: at(end),
+            marks: marks.collect(),
+            lanes: self.lanes(&shown, (&colours, &fetch_colours), &at),
+        };
+        Some(spans.draw())
+    }
+
+    /// A lane for each thread, and under those of a worker one for what it fetched.
+    fn lanes(
+        &self,
+        shown: &[(u32, u32)],
+        (colours, fetch_colours): (&[usize], &[usize]),
+        at: &dyn Fn(f32) -> f64,
+    ) -> Vec<Lane> {
+        let spans = |lasting: &[Lasting], colours: &[usize]| {
+            let span = |lasting: &Lasting| Span {
+                series: colours[lasting.what as usize],
+                begin: at(lasting.begin),
+                end: at(lasting.end),
+            };
+            let mut spans: Vec<Span> = lasting.iter().map(span).collect();
+            // A trace has them by when they ended, or were told.
+            spans.sort_by(|a, b| a.begin.total_cmp(&b.begin));
+            spans
+        };
+        let mut lanes = Vec::new();
+        for (place, &(worker, thread)) in shown.iter().enumerate() {
+            let is_first = place == 0 || shown[place - 1].0 != worker;
+            let is_last = shown.get(place + 1).is_none_or(|next| next.0 != worker);
+            let group = if is_first {
+                format!("worker {worker}")
+            } else {
+                String::new()
+            };
+            lanes.push(Lane {
+                group,
+                is_thin: false,
+                spans: spans(&self.threads[&(worker, thread)], colours),
+            });
+            if is_last {
+                let fetched = self.fetches.get(&worker).map_or(&[][..], Vec::as_slice);
+                lanes.push(Lane {
+                    group: String::new(),
+                    is_thin: true,
+                    spans: spans(fetched, fetch_colours),
+                });
             }
-            .draw(),
-        )
+        }
+        lanes
+    }
+
+    /// Names of the kernels' colours.
+    fn series(&self, colours: &[usize]) -> Vec<String> {
+        let count = colours.iter().max().map_or(0, |last| last + 1);
+        let name = |colour| {
+            let mut kernels = colours
+                .iter()
+                .zip(&self.kernels)
+                .filter(|(of, _)| **of == colour);
+            match (kernels.next(), kernels.next()) {
+                (Some((_, kernel)), None) => kernel.clone(),
+                _ => "others".to_owned(),
+            }
+        };
+        (0..count).map(name).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = &Lasting> {
@@ -157,6 +178,10 @@ impl Timeline {
 
 impl Reader for Timeline {
     fn take(&mut self, entry: Entry) {
+        if entry.cat == "phase" {
+            self.phases.push((entry.name, (entry.ts / 1e6) as f32));
+            return;
+        }
         let (Some(dur), Some(worker)) = (entry.dur, entry.args.worker) else {
             return;
         };
