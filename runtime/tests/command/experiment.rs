@@ -65,7 +65,8 @@ fn grids_that_cannot_be_are_refused_before_anything_runs() {
         ("repeat = 0", "repeat = 2", "g.toml:3: repeat: expected a number from 1 to 100, found 0".to_owned()),
     ];
     for (wrong, right, reason) in table {
-        fs::write(folder.0.join("g.toml"), GRID.replace(right, wrong)).unwrap();
+        let grid = GRID.replace("[show]\nexchange = \"peer\"\n", "");
+        fs::write(folder.0.join("g.toml"), grid.replace(right, wrong)).unwrap();
         let output = peerwren(&folder.0, "experiment g.toml --out out");
         assert_eq!(told(&output), format!("error: {reason}\n"));
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
