@@ -9,8 +9,11 @@
 use crate::gemm::{SUB, extent, gemm_flops, multiply_into};
 use crate::op::{KernelError, KernelOp, TaskTiles};
 use crate::product::product_words;
-use crate::rows::{number, word};
+use crate::rows::{Span, number, word};
 use crate::tile::TileRef;
+
+/// What a span is of, in messages.
+const PLACES: &str = "places of a tile's rows";
 
 pub(crate) fn ops() -> Vec<KernelOp> {
     vec![
@@ -66,39 +69,13 @@ pub(crate) fn ops() -> Vec<KernelOp> {
     ]
 }
 
-/// The places from the first on that a tile of indices names one after the other.
-#[derive(Clone, Copy)]
-struct Span {
-    first: usize,
-    len: usize,
-}
-
-impl Span {
-    fn of(name: &str, places: TileRef<'_>) -> Result<Span, KernelError> {
-        let (first, len) = (number(places.data[0]), places.data.len());
-        let mut numbers = places.data.iter().enumerate();
-        let follow = first <= usize::MAX >> 1 && numbers.all(|(t, row)| number(*row) == first + t);
-        follow.then_some(Span { first, len }).ok_or_else(|| {
-            KernelError::Failed(format!(
-                "{name}: the {len} places of a tile's rows should follow one another from {} on",
-                first as i64
-            ))
-        })
-    }
-
-    /// The row of the tile that has this place.
-    fn row(self, place: usize) -> Option<usize> {
-        place.checked_sub(self.first).filter(|row| *row < self.len)
-    }
-}
-
 fn take(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (wanted, here) = (tiles.input(0), tiles.input(1));
     let mut held = Vec::new();
     for pair in [2, 4, 6] {
         let (places, tile) = (tiles.optional_input(pair), tiles.optional_input(pair + 1));
         if let (Some(places), Some(tile)) = (places, tile) {
-            held.push((Span::of("take_rows", places)?, tile));
+            held.push((Span::of("take_rows", PLACES, places)?, tile));
         }
     }
     let ([output], scratch) = tiles.outputs();
@@ -161,11 +138,11 @@ fn holes<'a>(winners: TileRef<'_>, here: Span, scratch: &'a mut [f64]) -> &'a mu
 fn give(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     const NAME: &str = "give_rows";
     let (winners, tile) = (tiles.input(0), tiles.input(2));
-    let here = Span::of(NAME, tiles.input(1))?;
+    let here = Span::of(NAME, PLACES, tiles.input(1))?;
     let mut held = Vec::new();
     for i in 3..6 {
         if let Some(places) = tiles.optional_input(i) {
-            held.push(Span::of(NAME, places)?);
+            held.push(Span::of(NAME, PLACES, places)?);
         }
     }
     let ([output], scratch) = tiles.outputs();
@@ -200,7 +177,7 @@ fn put(
     rows: TileRef<'_>,
     output: &mut [f64],
 ) -> Result<(), KernelError> {
-    let here = Span::of(name, here)?;
+    let here = Span::of(name, PLACES, here)?;
     let count = rows.shape.rows as usize;
     let Some((places, entries)) = rows.data.split_at_checked(count).filter(|_| count > 0) else {
         return Ok(());
@@ -218,7 +195,7 @@ fn put(
 
 fn came_from(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (places, winners) = (tiles.input(0), tiles.input(1));
-    let here = Span::of("came_from", tiles.input(2))?;
+    let here = Span::of("came_from", PLACES, tiles.input(2))?;
     let ([output], scratch) = tiles.outputs();
     let pairs = holes(winners, here, scratch);
     pairs.sort_unstable_by_key(|[hole, _]| number(*hole));

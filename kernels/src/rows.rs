@@ -41,6 +41,33 @@ fn check(name: &str, index: TileRef<'_>, limit: usize) -> Result<(), KernelError
     }
 }
 
+/// The indices from the first on that a tile of indices names one after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) first: usize,
+    pub(crate) len: usize,
+}
+
+impl Span {
+    /// The span of `indices`; the `name` of the kernel and `what` they are go into the error's text.
+    pub(crate) fn of(name: &str, what: &str, indices: TileRef<'_>) -> Result<Self, KernelError> {
+        let (first, len) = (number(indices.data[0]), indices.data.len());
+        let mut numbers = indices.data.iter().enumerate();
+        let follow = first <= usize::MAX >> 1 && numbers.all(|(t, row)| number(*row) == first + t);
+        follow.then_some(Self { first, len }).ok_or_else(|| {
+            KernelError::Failed(format!(
+                "{name}: the {len} {what} should follow one another from {} on",
+                first as i64
+            ))
+        })
+    }
+
+    /// Which of them this index is.
+    pub(crate) fn row(self, index: usize) -> Option<usize> {
+        index.checked_sub(self.first).filter(|row| *row < self.len)
+    }
+}
+
 fn permute(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (index, old) = (tiles.input(0), tiles.input(1));
     let m = old.shape.rows as usize;
@@ -57,20 +84,10 @@ fn permute(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
 fn pick(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let before = tiles.optional_input(0);
     let (wanted, held, rows) = (tiles.input(1), tiles.input(2), tiles.input(3));
-    let (m, r) = (wanted.data.len(), held.data.len());
+    let m = wanted.data.len();
     check("pick_rows", wanted, i64::MAX as usize)?;
     check("pick_rows", held, i64::MAX as usize)?;
-    let first = number(held.data[0]);
-    let consecutive = held
-        .data
-        .iter()
-        .enumerate()
-        .all(|(t, row)| number(*row) == first + t);
-    if !consecutive {
-        return Err(KernelError::Failed(format!(
-            "pick_rows: the {r} indices of the rows that are there should follow one another from {first} on"
-        )));
-    }
+    let held = Span::of("pick_rows", "indices of the rows that are there", held)?;
     let ([output], _) = tiles.outputs();
     match before {
         Some(before) => output.data.copy_from_slice(before.data),
@@ -79,12 +96,11 @@ fn pick(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     for (to, from) in output
         .data
         .chunks_exact_mut(m)
-        .zip(rows.data.chunks_exact(r))
+        .zip(rows.data.chunks_exact(held.len))
     {
         for (to, row) in to.iter_mut().zip(wanted.data) {
-            let place = number(*row).checked_sub(first);
-            if let Some(x) = place.and_then(|t| from.get(t)) {
-                *to = *x;
+            if let Some(row) = held.row(number(*row)) {
+                *to = from[row];
             }
         }
     }

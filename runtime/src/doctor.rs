@@ -1,6 +1,7 @@
 //! What this machine, its network and a store are good for in a run: measured, judged, and with what can be
 //! done about each. Changes nothing but a probe of its own in the store, which it takes away.
 
+mod fleet;
 mod machine;
 mod network;
 mod store;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use peerwren_transports::store::Place;
 use serde::Serialize;
 
+pub use self::fleet::this_machine;
 pub use self::machine::machine;
 use crate::options::RunOptions;
 use crate::run::RunError;

@@ -36,6 +36,7 @@
 //! plan        programs bound to sizes, checked before anything starts
 //! cost        counts the bytes that a program moves, without running it
 //! forecast    what a plan would take: time, bytes, memory, dollars
+//! sim         runs of a plan on a fleet that is not there, with the machines of real ones
 //! experiment  grids of runs: what varies, their table and their pictures
 //! cloud       the Lambda function that workers run in
 //! prices      what a run in the cloud costs in dollars
@@ -47,7 +48,8 @@
 //! ```
 //!
 //! Private: `actors` drive the machines, `engine` runs workers, `run` puts a run together,
-//! `durable` finds its durable blocks, `chart` and `page` draw figures and put them on a page. The crates
+//! `durable` finds its durable blocks, `whole` writes files that are whole or not there, `chart` and `page`
+//! draw figures and put them on a page. The crates
 //! below are `peerwren-kernels` (tiles; re-exported as [`kernels`]) and `peerwren-transports` (blocks,
 //! QUIC, stores).
 
@@ -70,6 +72,7 @@ pub mod machine;
 pub mod manifest;
 pub mod matrix;
 pub mod options;
+mod outcome;
 mod page;
 pub mod plan;
 pub mod prices;
@@ -78,7 +81,9 @@ pub mod report;
 mod run;
 pub mod runs;
 pub mod session;
+pub mod sim;
 pub mod trace;
+mod whole;
 
 pub use engine::{lambda_main, worker_main};
 pub use log::log_targets;

@@ -3,9 +3,9 @@
 
 mod store;
 mod traced;
+mod workers;
 
 use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use actix::prelude::*;
 use peerwren_kernels::op::KernelSet;
 use peerwren_transports::block::Block;
 use peerwren_transports::identity::{Authority, IdentityError, NodeId};
-use peerwren_transports::quic::{Node, StunServer};
+use peerwren_transports::quic::Node;
 use peerwren_transports::store::Place;
 use tokio::sync::{Notify, mpsc};
 
@@ -28,39 +28,27 @@ use crate::actors::saver::Saver;
 use crate::actors::worker::{CLOSE_WAIT, limits};
 use crate::control::WorkerSettings;
 use crate::durable::{DurableBlocks, DurableError};
-use crate::engine::lambda::{Lambda, Meter};
-use crate::engine::processes::Processes;
-use crate::engine::threads::Threads;
-use crate::engine::ticket::Ticket;
-use crate::engine::volunteers::Volunteers;
-use crate::engine::{Engine, OPEN, worker_executable};
-use crate::machine::WorkerId;
-use crate::machine::autoscaler::Elastic;
-use crate::machine::profile::Profile;
-use crate::machine::scheduler::{self, PhaseFigures, Scheduler, Settings};
+use crate::engine::Engine;
+use crate::engine::lambda::Meter;
+use crate::machine::scheduler::{self, Scheduler, Settings};
 use crate::matrix::{Moved, zarr};
-use crate::options::{ControlChoice, EngineKind, Resolved};
+use crate::options::{ControlChoice, Resolved};
+use crate::outcome::Outcome;
 use crate::plan::{InputFrom, Plan, PlanError, PlanSpec};
-use crate::prices::{Fleet, Usage};
-use crate::remote::token::{Token, TokenFile};
+use crate::prices::Usage;
 use crate::report::{Phase, Progress};
 use crate::runs::SavedRun;
 use crate::trace::TraceFile;
 use store::RunStore;
 pub(crate) use store::{discard, remove_store, store_place};
+use workers::{second_observer, start_timeout};
 
-/// How long the first assignment waits for wanted workers.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a worker may be silent: it gives ten signs of life in this time.
-const LEASE: Duration = Duration::from_secs(10);
-/// The same where control goes by mail: thirty looks for a letter at their rarest, since the store may
+/// How long a worker may be silent where control goes by mail: thirty looks for a letter at their rarest, since the store may
 /// hold one up.
 const LEASE_BY_MAIL: Duration = Duration::from_secs(30);
 /// Workers beyond those wanted that may join by themselves: they help where tasks pile up, and one
 /// takes over at once when another is lost.
 const HELPERS_MAX: u32 = 64;
-/// Where a worker on Lambda listens: whatever address its instance has.
-const LISTEN_ON_LAMBDA: &str = "0.0.0.0:0";
 /// Between two calls of whoever shows the progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -135,23 +123,6 @@ pub(crate) struct Run {
     pub(crate) is_resumed: bool,
     /// Where the run's trace goes, if it is traced.
     pub(crate) trace: Option<TraceFile>,
-}
-
-/// What a run took.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) startup: Duration,
-    pub(crate) preload: Duration,
-    pub(crate) phases: Vec<PhaseFigures>,
-    /// What tiling inputs into the store moved.
-    pub(crate) uploaded: Moved,
-    pub(crate) profile: Profile,
-    /// The workers in the cloud; none where they ran elsewhere.
-    pub(crate) fleet: Option<Fleet>,
-    /// What each phase used of the cloud.
-    pub(crate) used: Vec<Usage>,
-    /// Why there is no trace, in a run that was to be traced.
-    pub(crate) trace_error: Option<String>,
 }
 
 /// Reads blocks of a run that is complete, while its store is still there.
@@ -431,31 +402,21 @@ impl Run {
         let provisioner = Provisioner::new(authority, engine).start();
         let (events, mut happened) = mpsc::unbounded_channel();
         let options = &self.options;
-        let every_s = options.durability.checkpoint_s();
         let (mail, lease) = match options.control {
-            ControlChoice::Quic => (None, LEASE),
+            ControlChoice::Quic => (None, scheduler::LEASE),
             ControlChoice::Auto | ControlChoice::Store => {
                 let mail = Mail::open(&store.store, &identity).await;
                 (Some(mail.map_err(RunError::Failed)?), LEASE_BY_MAIL)
             }
         };
+        let helpers = options.remote.is_some().then_some(helpers_max);
+        let as_usual = Settings::of(options);
         let settings = Settings {
-            workers: options.workers,
-            elastic: elastic(options),
-            cores: options.cores,
-            policy: options.policy,
-            exchange: options.exchange,
-            durability: options.durability,
-            checkpoint: every_s
-                .filter(|_| saver.is_some())
-                .map(|s| Duration::from_secs(s.into())),
-            preload: options.preload,
+            checkpoint: as_usual.checkpoint.filter(|_| saver.is_some()),
             start_timeout: start_timeout(options),
             lease,
-            volunteers: options
-                .remote
-                .is_some()
-                .then_some(scheduler::Volunteers { helpers_max }),
+            volunteers: helpers.map(|helpers_max| scheduler::Volunteers { helpers_max }),
+            ..as_usual
         };
         let comes_by_mail = options.remote.is_some().then_some(mail.as_ref());
         let desk = comes_by_mail.flatten().map(Mail::desk);
@@ -545,139 +506,6 @@ impl Run {
             ..outcome
         })
     }
-
-    async fn engine(
-        &self,
-        node: &Node,
-        store: &RunStore,
-        block_bytes_max: usize,
-    ) -> Result<Engine, RunError> {
-        let coordinator = from_here(node.local_addr());
-        match &self.options.engine {
-            EngineKind::Threads => {
-                let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-                let io_threads = cores.min(self.options.workers as usize);
-                Ok(Engine::Threads(Threads::new(
-                    coordinator,
-                    self.options.control,
-                    store.store.clone(),
-                    self.kernels.clone(),
-                    block_bytes_max,
-                    io_threads,
-                )))
-            }
-            EngineKind::Lambda(function) => {
-                let mut coordinators = self.options.advertise.clone();
-                coordinators.extend(crate::remote::addresses_of(node.local_addr()));
-                let ticket = Ticket {
-                    worker: WorkerId(0),
-                    coordinators,
-                    identity_pem: String::new(),
-                    store: store.name(),
-                    block_bytes_max: block_bytes_max as u64,
-                    control: self.options.control,
-                    listen: LISTEN_ON_LAMBDA.to_owned(),
-                    log: tracing::level_filters::LevelFilter::current().to_string(),
-                };
-                let objects = store.store.objects(self.spec.run);
-                let open = objects.put(OPEN, Vec::new()).await;
-                open.map_err(|error| RunError::Usage(error.to_string()))?;
-                let engine = Lambda::open(function, self.spec.run, ticket).await;
-                let engine = engine.map_err(|error| RunError::Usage(error.to_string()))?;
-                Ok(Engine::Lambda(Box::new(engine)))
-            }
-            EngineKind::Remote => Ok(Engine::Volunteers(Volunteers::new())),
-            EngineKind::Processes => {
-                let executable = worker_executable().map_err(RunError::Usage)?;
-                let place = store.place.clone().ok_or_else(|| {
-                    RunError::Usage(
-                        "engine processes needs a store that processes share".to_owned(),
-                    )
-                })?;
-                Ok(Engine::Processes(Processes::new(
-                    executable,
-                    coordinator,
-                    self.options.control,
-                    place,
-                    // The last worker removes it, unless somebody may come back for it.
-                    store.temporary.clone().filter(|_| self.saved.is_none()),
-                    block_bytes_max as u64,
-                )))
-            }
-        }
-    }
-}
-
-impl Run {
-    /// Writes the token that lets workers join, if they come by themselves.
-    fn write_token(
-        &self,
-        authority: &Authority,
-        node: &Node,
-        store: &RunStore,
-    ) -> Result<Option<TokenFile>, RunError> {
-        let Some(remote) = &self.options.remote else {
-            return Ok(None);
-        };
-        let identity = authority.issue_guest(clock::wall(), remote.token_valid);
-        let token = Token {
-            identity: identity.map_err(|error| RunError::Failed(error.to_string()))?,
-            coordinators: crate::remote::addresses_of(node.local_addr()),
-            store: store.name(),
-            control: self.options.control,
-        };
-        tracing::info!(address = %node.local_addr(), "listens");
-        let written = token.write(&remote.token);
-        written
-            .map(Some)
-            .map_err(|error| RunError::Usage(error.to_string()))
-    }
-}
-
-/// How long a worker may take to join.
-fn start_timeout(options: &Resolved) -> Duration {
-    match (&options.remote, &options.engine) {
-        (Some(remote), _) => remote.start_timeout,
-        (None, EngineKind::Lambda(_)) => Lambda::join_timeout(options.workers),
-        (None, _) => START_TIMEOUT,
-    }
-}
-
-/// How the fleet follows the work, if it does: a worker does as many tasks at a time as it has cores.
-fn elastic(options: &Resolved) -> Option<Elastic> {
-    options.scaling.map(|scaling| Elastic {
-        factor: scaling.factor.get(),
-        pipeline_width: options.cores,
-        floor: 1,
-        ceiling: options.workers,
-        idle: scaling.idle,
-    })
-}
-
-/// A second port that tells workers where they are seen from, beside the coordinator's own: what a NAT
-/// does shows there. Best the next one, so that a firewall can let both in; not needed on one machine.
-async fn second_observer(beside: SocketAddr) -> Option<StunServer> {
-    if beside.ip().is_loopback() {
-        return None;
-    }
-    let next = SocketAddr::new(beside.ip(), beside.port().wrapping_add(1));
-    let server = match StunServer::bind(next).await {
-        Ok(server) => Ok(server),
-        Err(_) => StunServer::bind(SocketAddr::new(beside.ip(), 0)).await,
-    };
-    server
-        .inspect_err(|error| tracing::warn!(%error, "no second port: kinds of NATs stay unknown"))
-        .ok()
-}
-
-/// Where this machine's own workers reach a socket that is bound to `address`.
-fn from_here(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// One thread for all but computing and files.

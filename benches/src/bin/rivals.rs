@@ -15,7 +15,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use peerwren_benches::figures::{listed, median, table};
 use peerwren_benches::machine::{cpu_line, machine};
+use peerwren_benches::options::{Common, Words};
 use peerwren_benches::peerwren::Peerwren;
 use peerwren_benches::report::parse;
 use peerwren_benches::scalapack::{BLOCKS, INSTALL, build, packages, ranks};
@@ -25,81 +27,51 @@ use serde_json::Value;
 const SIDES: u32 = 2;
 /// Grids of [`SIDES`] ranks of which ScaLAPACK takes the best.
 const GRIDS: [(u32, u32); 2] = [(SIDES, 1), (1, SIDES)];
-/// Times that each side is run where `--repeat` is not given.
-const REPEAT: usize = 5;
-/// 1000 runs of a few seconds each are an afternoon.
-const REPEAT_MAX: usize = 1000;
 /// Kernels of OpenBLAS that use AVX-512.
 const WIDE_CORES: [&str; 3] = ["SkylakeX", "Cooperlake", "SapphireRapids"];
 /// Flags of a CPU that can run the first of them.
 const WIDE_FLAGS: [&str; 4] = ["avx512f", "avx512dq", "avx512bw", "avx512vl"];
 
-const USAGE: &str = "usage: rivals [--repeat K] [--only cholesky|gemm|qr|tsqr] [--sizes full|small] \
-                     [--kernels CORETYPE] [--peerwren PATH]";
+const WORDS: Words = Words {
+    usage: "usage: rivals [--repeat K] [--only cholesky|gemm|qr|tsqr] [--sizes full|small] \
+            [--kernels CORETYPE] [--peerwren PATH]",
+    repeat: 5,
+    // 1000 runs of a few seconds each are an afternoon.
+    repeat_max: 1000,
+};
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if args == ["--help"] {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    let (status, error) = match Options::parse(&args) {
-        Ok(options) => match compare_all(&options) {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => (1, error),
-        },
-        Err(error) => (2, error),
-    };
-    eprintln!("error: {error}");
-    ExitCode::from(status)
+    WORDS.main(Options::parse, compare_all)
 }
 
 // ---- options and cases
 
 struct Options {
-    repeat: usize,
+    common: Common,
     only: Option<String>,
-    small: bool,
     /// OpenBLAS's kernels, where they are not to be the fastest.
     kernels: Option<String>,
-    peerwren: Option<PathBuf>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self {
-            repeat: REPEAT,
-            only: None,
-            small: false,
-            kernels: None,
-            peerwren: None,
-        };
-        for pair in args.chunks(2) {
-            let [name, value] = pair else {
-                return Err(format!("{}: expected a value after it; {USAGE}", pair[0]));
-            };
-            let refused = |expected: &str| format!("{name}: expected {expected}, got {value}");
-            match (name.as_str(), value.as_str()) {
-                ("--repeat", _) => {
-                    options.repeat = value
-                        .parse()
-                        .ok()
-                        .filter(|repeat| (1..=REPEAT_MAX).contains(repeat))
-                        .ok_or_else(|| refused(&format!("a number of 1 to {REPEAT_MAX}")))?;
+        let (mut only, mut kernels) = (None, None);
+        let common = WORDS.parse(args, |name, value| {
+            match name {
+                "--only" if cases(false).iter().any(|case| case.name == value) => {
+                    only = Some(value.to_owned());
                 }
-                ("--only", _) if cases(false).iter().any(|case| case.name == value) => {
-                    options.only = Some(value.clone());
-                }
-                ("--only", _) => return Err(refused("cholesky, gemm, qr or tsqr")),
-                ("--sizes", "full") => options.small = false,
-                ("--sizes", "small") => options.small = true,
-                ("--sizes", _) => return Err(refused("full or small")),
-                ("--kernels", _) => options.kernels = Some(value.clone()),
-                ("--peerwren", _) => options.peerwren = Some(value.into()),
-                _ => return Err(format!("{name} is no option; {USAGE}")),
+                "--only" => return Err("cholesky, gemm, qr or tsqr".to_owned()),
+                "--kernels" => kernels = Some(value.to_owned()),
+                _ => return Ok(false),
             }
-        }
-        Ok(options)
+            Ok(true)
+        })?;
+        Ok(Self {
+            common,
+            only,
+            kernels,
+        })
     }
 }
 
@@ -165,18 +137,14 @@ fn compare_all(options: &Options) -> Result<(), String> {
     let programs = Programs::find(options)?;
     print_machine(&programs)?;
     let mut rows = Vec::new();
-    for case in cases(options.small) {
+    for case in cases(options.common.small) {
         if options.only.as_ref().is_none_or(|only| only == case.name) {
             rows.push(compare(&programs, &case, options)?);
         }
     }
-    println!(
-        "\n| work | ScaLAPACK's best block | GFLOP/s | peerwren's best block | GFLOP/s | ratio |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- |");
-    for row in rows {
-        println!("{row}");
-    }
+    let head =
+        "| work | ScaLAPACK's best block | GFLOP/s | peerwren's best block | GFLOP/s | ratio |";
+    println!("\n{}", table(head, &rows));
     println!(
         "\nMedians; a ratio above 1: peerwren is faster. Flops by LAPACK's count on both sides."
     );
@@ -192,15 +160,15 @@ fn compare(programs: &Programs, case: &Case, options: &Options) -> Result<String
     };
     let block = best_block(programs, case)?;
     let (mut theirs, mut ours, mut flops) = (Vec::new(), Vec::new(), 0.0);
-    for _ in 0..options.repeat {
+    for _ in 0..options.common.repeat {
         let sample = programs.rival(case, &setting)?;
         flops = sample.flops;
         theirs.push(sample.seconds);
         ours.push(programs.peerwren(case, block)?);
     }
-    println!("    ScaLAPACK, s: {}", listed(&theirs));
-    println!("    peerwren, s:  {}", listed(&ours));
-    let (theirs, ours) = (median(theirs), median(ours));
+    println!("    ScaLAPACK, s: {}", listed(&theirs, 4));
+    println!("    peerwren, s:  {}", listed(&ours, 4));
+    let (theirs, ours) = (median(&theirs), median(&ours));
     Ok(format!(
         "| {} | {setting} | {:.1} | {block} | {:.1} | {:.2} |",
         case.work,
@@ -279,21 +247,6 @@ fn has_wide_vectors() -> bool {
     WIDE_FLAGS.iter().all(|flag| flags.contains(flag))
 }
 
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    let middle = seconds.len() / 2;
-    if seconds.len().is_multiple_of(2) {
-        f64::midpoint(seconds[middle - 1], seconds[middle])
-    } else {
-        seconds[middle]
-    }
-}
-
-fn listed(seconds: &[f64]) -> String {
-    let texts: Vec<String> = seconds.iter().map(|s| format!("{s:.4}")).collect();
-    texts.join(" ")
-}
-
 // ---- the two sides
 
 /// How ScaLAPACK is run.
@@ -330,7 +283,7 @@ struct Programs {
 impl Programs {
     /// Finds peerwren and builds rival.c beside this program.
     fn find(options: &Options) -> Result<Self, String> {
-        let peerwren = Peerwren::find(options.peerwren.as_deref())?;
+        let peerwren = Peerwren::find(options.common.peerwren.as_deref())?;
         let rival = build("rival", &["rival.c"], &[])?;
         Ok(Self { rival, peerwren })
     }

@@ -59,6 +59,12 @@ impl Rates {
         !self.flops.is_empty() || !self.bytes.is_empty()
     }
 
+    /// Kernels with rates of their own: operations a second, or bytes where a kernel has no operations.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
+        let all = self.flops.iter().chain(&self.bytes);
+        all.map(|(kernel, per_s)| (kernel.as_str(), *per_s))
+    }
+
     pub(super) fn rate(&self, kernel: &str, work: Work) -> Rate {
         let (known, other) = match work {
             Work::Flops(_) => (&self.flops, self.others[0]),

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use peerwren_kernels::op::KernelSet;
 
-use super::assemble::{number, priced, series, stats, write_npy};
+use super::assemble::{number, write_npy};
+use super::figures::report;
 use super::job::{Job, Measure, Ratio};
 use super::request::Outcome;
 use super::resume::save;
 use crate::actors::clock::Clock;
-use crate::machine::scheduler::PhaseFigures;
 use crate::matrix::ResultPlace;
 use crate::options::Resolved;
 use crate::plan::Plan;
-use crate::report::{PhaseStats, PlanRecord, Progress, Report, SCHEMA_VERSION};
+use crate::report::Progress;
 use crate::run::{Interrupt, Results, Run, RunError};
 use crate::runs::SavedRun;
 use crate::trace::{Header, TraceFile};
@@ -95,59 +95,10 @@ pub(super) fn execute(
         }
         Ok(measured)
     })?;
-    let options = &terms.options;
-    let phase = |number: usize| {
-        outcome
-            .phases
-            .get(number)
-            .map_or_else(PhaseStats::default, |figures| {
-                let stats = stats(figures, &plan, number, options.cores);
-                priced(stats, &plan, number, &outcome, &options.prices)
-            })
-    };
-    let sum = |is_part: &dyn Fn(&str) -> bool| {
-        let parts = (0..plan.phase_count()).filter(|&p| is_part(plan.phase_name(p)));
-        parts
-            .map(phase)
-            .reduce(PhaseStats::then)
-            .unwrap_or_default()
-    };
-    let mut factor = sum(&|name| name != "q" && name != "check");
-    factor.inputs_uploaded = outcome.uploaded.bytes;
-    factor.bytes.store_written += outcome.uploaded.bytes;
-    factor.requests.store_put += outcome.uploaded.requests;
-    let report = Report {
-        schema: SCHEMA_VERSION,
-        command: job.operation,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        plan: PlanRecord {
-            input: job.input,
-            program: program_name(&job.plan.phases[0].file),
-            digest: job.plan.digest().to_string(),
-        },
-        m: job.m,
-        n: job.n,
-        block: options.block,
-        ib: options.ib,
-        tree: options.tree.to_string(),
-        chosen: options.chosen.clone(),
-        workers: options.workers,
-        cores: cores_of(&outcome.phases).unwrap_or(options.cores),
-        engine: options.engine.to_string(),
-        exchange: options.exchange.to_string(),
-        policy: options.policy.to_string(),
-        durability: options.durability.to_string(),
-        memory: options.memory,
-        wall_s: clock.now().since(Default::default()).as_secs_f64(),
-        startup_s: (outcome.startup + planned.since(Default::default())).as_secs_f64(),
-        preload_s: outcome.preload.as_secs_f64(),
-        profile: series(&outcome.profile),
-        factor,
-        q: sum(&|name| name == "q"),
-        check: sum(&|name| name == "check"),
-        residual: measured[0],
-        orthogonality: measured[1],
-    };
+    let mut report = report(&terms.options, &job, &plan, &outcome);
+    report.wall_s = clock.now().since(Default::default()).as_secs_f64();
+    report.startup_s += planned.since(Default::default()).as_secs_f64();
+    [report.residual, report.orthogonality] = measured;
     let wanted = job.wanted.into_iter();
     let files = wanted.filter_map(|wanted| {
         let place = terms.place(&wanted.name)?.clone();
@@ -187,13 +138,4 @@ async fn measure(results: &Results<'_>, ratios: &[Ratio]) -> Result<[Option<f64>
         });
     }
     Ok(measured)
-}
-
-fn program_name(file: &str) -> String {
-    file.strip_suffix(".lp").unwrap_or(file).to_owned()
-}
-
-/// The most compute threads of a worker that came by itself.
-fn cores_of(phases: &[PhaseFigures]) -> Option<u32> {
-    phases.iter().flat_map(|f| f.cores.values()).copied().max()
 }

@@ -8,6 +8,8 @@
 //! job         phases, results and ratios as plain data
 //! execute     runs a job and fills in the report
 //! assemble    result tiles into files and numbers
+//! figures     what workers counted as a report
+//! simulated   a request on a fleet that is not there
 //! resume      finishes the job of a driver that died
 //! ```
 
@@ -15,6 +17,7 @@ mod algebra;
 mod assemble;
 mod cholesky;
 mod execute;
+mod figures;
 mod gemm;
 pub mod job;
 mod least_squares;
@@ -24,6 +27,7 @@ mod program;
 mod qr;
 mod request;
 mod resume;
+mod simulated;
 mod svd;
 mod triangular;
 mod truncated;
@@ -34,4 +38,5 @@ pub use operation::{Norm, Operation, Scales, ShapeError, Triangle};
 pub use program::{OpenError, ProgramCall};
 pub use request::{Outcome, Request, plan, run};
 pub use resume::{ResumeOptions, forget, resume};
+pub use simulated::{Simulation, simulate};
 pub use truncated::Truncation;

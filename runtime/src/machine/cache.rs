@@ -96,6 +96,14 @@ impl Cache {
         self.limit - self.used + loose.map(|held| held.bytes).sum::<u64>()
     }
 
+    /// Bytes of copies that are still needed and that nobody else is known to have.
+    #[must_use]
+    pub fn kept(&self) -> u64 {
+        let is_kept = |held: &&Held| held.present && !held.dead && !held.spare && !held.durable;
+        let kept = self.held.values().filter(is_kept);
+        kept.map(|held| held.bytes).sum()
+    }
+
     /// Bytes that may be taken in all.
     #[must_use]
     pub fn limit(&self) -> u64 {

@@ -218,6 +218,12 @@ impl Fleet {
         self.members.iter().map(|(&id, member)| (id, member))
     }
 
+    /// Whether there is no worker that is not lost.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// Whether a worker fills its slot: one that is to leave does not.
     #[must_use]
     pub fn is_seated(&self, worker: WorkerId) -> bool {

@@ -35,9 +35,14 @@ use super::taskset::TaskSet;
 use super::{LeaseId, Timestamp, WorkerId};
 use crate::control::{Counts, FromWorker, Made, Tally, ToWorker};
 use crate::manifest::Manifest;
-use crate::options::{Durability, Exchange, Policy};
+use crate::options::{Durability, Exchange, Policy, Resolved};
 use crate::plan::{Plan, TaskId};
 use crate::trace::{Notes, Record, RunEvent};
+
+/// How long the first assignment waits for wanted workers.
+pub const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a worker may be silent: it gives ten signs of life in this time.
+pub const LEASE: Duration = Duration::from_secs(10);
 
 /// How a run is to be scheduled.
 #[derive(Clone, Debug)]
@@ -64,6 +69,35 @@ pub struct Settings {
     pub lease: Duration,
     /// Whether workers come by themselves, and how many more than wanted may.
     pub volunteers: Option<Volunteers>,
+}
+
+impl Settings {
+    /// As a run's options say, with workers that start and speak as those of one machine do, and none that come
+    /// by themselves.
+    #[must_use]
+    pub fn of(options: &Resolved) -> Self {
+        let every_s = options.durability.checkpoint_s();
+        Self {
+            workers: options.workers,
+            // A worker does as many tasks at a time as it has cores.
+            elastic: options.scaling.map(|scaling| Elastic {
+                factor: scaling.factor.get(),
+                pipeline_width: options.cores,
+                floor: 1,
+                ceiling: options.workers,
+                idle: scaling.idle,
+            }),
+            cores: options.cores,
+            policy: options.policy,
+            exchange: options.exchange,
+            durability: options.durability,
+            checkpoint: every_s.map(|s| Duration::from_secs(s.into())),
+            preload: options.preload,
+            start_timeout: START_TIMEOUT,
+            lease: LEASE,
+            volunteers: None,
+        }
+    }
 }
 
 /// What happened.
@@ -191,6 +225,9 @@ pub struct Scheduler {
     /// Whether a backlog has grown since then.
     has_grown: bool,
     preloading: BTreeSet<WorkerId>,
+    /// When silent workers were last looked for, and when the first of those then there could have been silent
+    /// for too long.
+    looked: (Timestamp, Option<Timestamp>),
     /// Since when no worker has been there, where workers come by themselves.
     alone_since: Option<Timestamp>,
     /// Slots whose workers are gone and that wait for volunteers.
@@ -243,6 +280,7 @@ impl Scheduler {
             homeless: BTreeSet::new(),
             got_ready: 0,
             preloading: BTreeSet::new(),
+            looked: (Timestamp::default(), None),
             alone_since: None,
             vacated: 0,
             cores: BTreeMap::new(),
@@ -322,6 +360,9 @@ impl Scheduler {
             self.actions.push_back(Action::End(worker));
             self.left(now, worker);
         }
+        let members = self.fleet.iter();
+        let ends = members.map(|(_, m)| m.heard.after(self.patience(m.is_joined())));
+        self.looked = (now, ends.min());
         self.give_up_alone(now);
         self.retire_in_time(now);
         self.scale(now);
@@ -343,16 +384,7 @@ impl Scheduler {
             Stage::Over | Stage::Idle => return None,
             _ => None,
         };
-        let silence = self
-            .fleet
-            .iter()
-            .map(|(_, member)| {
-                (
-                    member.heard.after(self.patience(member.is_joined())),
-                    "silence",
-                )
-            })
-            .min();
+        let silence = (!self.fleet.is_empty()).then(|| (self.silence_ends(), "silence"));
         let checkpoint = self.checkpoint_due().map(|due| (due, "checkpoint"));
         let solitude = self.solitude_ends().map(|end| (end, "no worker at all"));
         let retiring = self.retiring.values().map(Retiring::timeout);
@@ -454,6 +486,14 @@ impl Scheduler {
     }
 
     // ---- joining and leaving
+
+    /// No worker has been silent for too long before this; without looking at each of thousands.
+    fn silence_ends(&self) -> Timestamp {
+        let (looked, first) = self.looked;
+        let patience = self.patience(true).min(self.patience(false));
+        let of_newer = looked.after(patience);
+        first.map_or(of_newer, |first| first.min(of_newer))
+    }
 
     fn patience(&self, joined: bool) -> Duration {
         if joined {

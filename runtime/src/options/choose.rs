@@ -159,14 +159,9 @@ pub(super) fn choose(
         estimate: estimate(problem, crew, block, grid),
         among: pairs.len(),
     });
-    let better = |one: Choice, other: Choice| {
-        if other.estimate.time_s() < one.estimate.time_s() {
-            other
-        } else {
-            one
-        }
-    };
-    choices.reduce(better).expect("there is a block and a grid")
+    let time_s = |choice: &Choice| choice.estimate.time_s();
+    let best = choices.min_by(|one, other| time_s(one).total_cmp(&time_s(other)));
+    best.expect("there is a block and a grid")
 }
 
 /// The tree over the heads of `mt` x `nt` tiles: a chain moves less and is short where panels follow each
@@ -197,13 +192,6 @@ fn blocks(problem: &Problem, crew: &Crew<'_>) -> Vec<u32> {
 /// are compared with each other on the same homes.
 pub(super) fn nearly_square(problem: &Problem, crew: &Crew<'_>, block: u32) -> Grid {
     let oblong = |grid: &Grid| f64::from(grid.p.max(grid.q)) / f64::from(grid.p.min(grid.q));
-    let squarer = |one: Grid, other: Grid| {
-        if oblong(&other) < oblong(&one) {
-            other
-        } else {
-            one
-        }
-    };
     let flat = grids(problem, crew, block).into_iter();
     let flat = flat.filter(|grid| grid.layers == 1);
     // Of a product of one tile more than one rank fits in layers alone.
@@ -212,7 +200,8 @@ pub(super) fn nearly_square(problem: &Problem, crew: &Crew<'_>, block: u32) -> G
         q: 1,
         layers: 1,
     };
-    flat.reduce(squarer).unwrap_or(alone)
+    let squarest = flat.min_by(|one, other| oblong(one).total_cmp(&oblong(other)));
+    squarest.unwrap_or(alone)
 }
 
 /// Grids to choose from, the best of equals first: few layers, the longer side along the longer side of the

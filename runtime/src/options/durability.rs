@@ -30,7 +30,7 @@ pub enum Durability {
 impl Durability {
     /// What a run has that asks for none: checkpoints where workers are on other machines, for which a
     /// driver that dies is no reason to do all again.
-    pub(super) fn default_with(engine: &EngineKind) -> Self {
+    pub(crate) fn default_with(engine: &EngineKind) -> Self {
         match engine {
             EngineKind::Threads | EngineKind::Processes => Self::Outputs,
             _ => Self::Checkpoint {

@@ -51,6 +51,7 @@ pub struct Report {
     /// Reduction tree, in the form that `--tree` takes to get it again.
     pub tree: String,
     /// Options that were left open, what was chosen, and why.
+    #[serde(default)]
     pub chosen: Vec<Chosen>,
     /// Workers.
     pub workers: u32,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Report;
+use crate::whole::{is_special, write_whole};
 
 /// A report that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -98,24 +99,10 @@ pub fn write_text_file(what: &'static str, path: &Path, text: &str) -> Result<()
         path: shown(path),
         source,
     };
-    if is_special(path) {
-        return fs::write(path, text).map_err(failed);
-    }
-    let temporary = temporary_beside(path);
-    let written = File::create_new(&temporary).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written.map_err(failed)
-}
-
-/// Whether the path is a device or pipe, such as `/dev/stdout`, which a file must not replace.
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+    write_whole(path, &temporary_beside(path), |out| {
+        out.write_all(text.as_bytes())
+    })
+    .map_err(failed)
 }
 
 fn temporary_beside(path: &Path) -> PathBuf {

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Outcome, Run, RunError};
+use super::{Run, RunError};
+use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::trace::Spool;
 

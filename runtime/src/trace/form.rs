@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) name: String,
-    /// What it is about: see [`Entry::is`].
+    /// What it is about: `task`, `fetch`, `put` or `drop` of a worker; `worker`, `phase`, `run`, `lease` or `block`
+    /// of the coordinator.
     #[serde(default)]
     pub(super) cat: String,
     /// `X` for what lasts, `i` for a moment, `M` for names of lines.
@@ -52,7 +53,7 @@ pub(super) struct Args {
     /// `worker N`, `store` or `input`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) from: Option<String>,
-    /// Why a block did not come.
+    /// Whether a block did not come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) failed: Option<bool>,
     /// Who was to be asked instead: `worker N`.

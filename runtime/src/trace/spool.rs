@@ -11,6 +11,7 @@ use super::chrome::{self, Header};
 use super::clocks::Clocks;
 use crate::control;
 use crate::plan::Plan;
+use crate::whole::{is_special, write_whole};
 
 /// Longest record on disk: a message's events.
 const RECORD_BYTES_MAX: u32 = 8 << 20;
@@ -94,30 +95,14 @@ impl Spool {
             clocks.learn(&record);
             Ok(())
         })?;
-        let mut write = |out: &mut BufWriter<File>| {
+        let name = format!(".peerwren-trace-{:016x}.tmp", plan.run());
+        let temporary = trace.path.with_file_name(name);
+        write_whole(&trace.path, &temporary, |out| {
             let mut picture =
                 chrome::Writer::begin(&mut *out, plan, &clocks, &trace.header, outcome)?;
             each(file, |record| picture.add(record))?;
-            picture.end()?;
-            out.flush()
-        };
-        if is_special(&trace.path) {
-            let open = OpenOptions::new().write(true).open(&trace.path)?;
-            return write(&mut BufWriter::new(open));
-        }
-        let temporary = trace
-            .path
-            .with_file_name(format!(".peerwren-trace-{:016x}.tmp", plan.run()));
-        let written = File::create_new(&temporary).and_then(|file| {
-            let mut out = BufWriter::new(file);
-            write(&mut out)?;
-            out.get_ref().sync_all()?;
-            fs::rename(&temporary, &trace.path)
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+            picture.end()
+        })
     }
 }
 
@@ -145,9 +130,4 @@ fn each(file: &mut File, mut of: impl FnMut(Record) -> io::Result<()>) -> io::Re
         reader.read_exact(&mut bytes)?;
         of(control::decode(&bytes).map_err(io::Error::other)?)?;
     }
-}
-
-/// Whether the path is a device or pipe, which a file must not replace.
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }

@@ -15,6 +15,7 @@ mod report;
 mod resume;
 mod schema;
 mod session;
+mod sim;
 mod tools;
 mod trace;
 mod zarr;

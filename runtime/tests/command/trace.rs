@@ -28,7 +28,7 @@ fn sum(rows: &Value, column: &str) -> u64 {
 }
 
 /// The columns of both tables sum up to the totals, exactly.
-fn check_tables(report: &Value, what: &str) {
+pub(crate) fn check_tables(report: &Value, what: &str) {
     for part in PARTS {
         let of = |name: &str| number(report, &format!("{part}{name}"));
         let statements = report

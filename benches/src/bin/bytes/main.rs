@@ -14,108 +14,71 @@
 mod cases;
 mod counter;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use peerwren_benches::figures::table;
 use peerwren_benches::machine::machine;
+use peerwren_benches::options::{Common, Words};
 use peerwren_benches::peerwren::Peerwren;
 use peerwren_benches::scalapack::{BLOCKS, packages};
 
 use cases::{Case, Work, cases};
 use counter::{Counted, Counter};
 
-/// Times that peerwren is run where `--repeat` is not given.
-const REPEAT: usize = 3;
-/// 100 runs of all cases are an afternoon.
-const REPEAT_MAX: usize = 100;
-
-const USAGE: &str = "usage: bytes [--repeat K] [--only qr|cholesky|lu|gemm] [--sizes full|small] \
-                     [--peerwren PATH]";
+const WORDS: Words = Words {
+    usage: "usage: bytes [--repeat K] [--only qr|cholesky|lu|gemm] [--sizes full|small] \
+            [--peerwren PATH]",
+    repeat: 3,
+    // 100 runs of all cases are an afternoon.
+    repeat_max: 100,
+};
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if args == ["--help"] {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    let (status, error) = match Options::parse(&args) {
-        Ok(options) => match compare_all(&options) {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => (1, error),
-        },
-        Err(error) => (2, error),
-    };
-    eprintln!("error: {error}");
-    ExitCode::from(status)
+    WORDS.main(Options::parse, compare_all)
 }
 
-#[derive(Debug)]
 struct Options {
-    repeat: usize,
+    common: Common,
     only: Option<Work>,
-    small: bool,
-    peerwren: Option<PathBuf>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self {
-            repeat: REPEAT,
-            only: None,
-            small: false,
-            peerwren: None,
-        };
-        for pair in args.chunks(2) {
-            let [name, value] = pair else {
-                return Err(format!("{}: expected a value after it; {USAGE}", pair[0]));
-            };
-            let refused = |expected: &str| format!("{name}: expected {expected}, got {value}");
-            match (name.as_str(), value.as_str()) {
-                ("--repeat", _) => {
-                    options.repeat = value
-                        .parse()
-                        .ok()
-                        .filter(|repeat| (1..=REPEAT_MAX).contains(repeat))
-                        .ok_or_else(|| refused(&format!("a number of 1 to {REPEAT_MAX}")))?;
-                }
-                ("--only", _) => {
-                    let work = Work::ALL.into_iter().find(|work| work.name() == value);
-                    options.only = Some(work.ok_or_else(|| refused("qr, cholesky, lu or gemm"))?);
-                }
-                ("--sizes", "full") => options.small = false,
-                ("--sizes", "small") => options.small = true,
-                ("--sizes", _) => return Err(refused("full or small")),
-                ("--peerwren", _) => options.peerwren = Some(value.into()),
-                _ => return Err(format!("{name} is no option; {USAGE}")),
+        let mut only = None;
+        let common = WORDS.parse(args, |name, value| {
+            if name != "--only" {
+                return Ok(false);
             }
-        }
-        Ok(options)
+            let work = Work::ALL.into_iter().find(|work| work.name() == value);
+            only = Some(work.ok_or("qr, cholesky, lu or gemm")?);
+            Ok(true)
+        })?;
+        Ok(Self { common, only })
     }
 }
 
 fn compare_all(options: &Options) -> Result<(), String> {
-    let peerwren = Peerwren::find(options.peerwren.as_deref())?;
+    let Common {
+        repeat,
+        small,
+        peerwren,
+    } = &options.common;
+    let peerwren = Peerwren::find(peerwren.as_deref())?;
     let (counter, checked) = Counter::new()?;
     println!("{}", machine());
     println!("packages: {}", packages());
     println!("peerwren: {}", peerwren.version()?);
     println!("the counter: {checked}");
     let mut rows = Vec::new();
-    for case in cases(options.small, options.only) {
-        rows.push(compare(&counter, &peerwren, &case, options.repeat)?);
+    for case in cases(*small, options.only) {
+        rows.push(compare(&counter, &peerwren, &case, *repeat)?);
     }
+    let head = "| work | grid | ScaLAPACK's block | ScaLAPACK | peerwren, between workers | inputs again | sum | \
+                ratio |";
+    println!("\n{}", table(head, &rows));
     println!(
-        "\n| work | grid | ScaLAPACK's block | ScaLAPACK | peerwren, between workers | inputs again | sum | \
-         ratio |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for row in rows {
-        println!("{row}");
-    }
-    println!(
-        "\nBytes in times the matrix (8 n^2); ScaLAPACK's least block, peerwren's worst of {} runs; a ratio \
-         above 1: peerwren moves less.",
-        options.repeat
+        "\nBytes in times the matrix (8 n^2); ScaLAPACK's least block, peerwren's worst of {repeat} runs; a \
+         ratio above 1: peerwren moves less."
     );
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! A worker's cores are one cache: the same cores as many workers and as one. Owns the cases alone.
 
-use crate::options::{Bench, MIB, figures, largest, listed, median};
+use peerwren_benches::figures::{listed, median, table};
+
+use crate::options::{Bench, MIB, figures, largest};
 
 /// Workers and their cores: four compute threads each time.
 const FLEETS: [[u32; 2]; 3] = [[4, 1], [2, 2], [1, 4]];
@@ -39,13 +41,10 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
             ));
         }
     }
-    println!(
-        "\n| {n}, block {block} | workers x cores | tree | MiB between workers | times the matrix | MiB had in the cache | s |"
+    let head = format!(
+        "| {n}, block {block} | workers x cores | tree | MiB between workers | times the matrix | MiB had in the cache | s |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for row in rows {
-        println!("{row}");
-    }
+    println!("\n{}", table(&head, &rows));
     println!(
         "\nThe largest of {} runs, the median of their seconds.",
         bench.repeat

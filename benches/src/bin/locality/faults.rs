@@ -6,11 +6,12 @@ use std::io::{BufReader, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use peerwren_benches::figures::{listed, median, table};
 use peerwren_benches::report::Report;
 use peerwren_benches::running::{Running, Worked, send};
 use rustix::process::Signal;
 
-use crate::options::{Bench, MIB, listed, median};
+use crate::options::{Bench, MIB};
 
 /// Between two looks at a run.
 const LOOK: Duration = Duration::from_millis(2);
@@ -146,13 +147,8 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
             rows.push(row(&case, trouble, calm, calm));
         }
     }
-    println!(
-        "\n| work | run | MiB between workers | ratio | MiB from and to the store | ratio | s | ratio | tasks again | lost | replaced |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    for row in rows {
-        println!("{row}");
-    }
+    let head = "| work | run | MiB between workers | ratio | MiB from and to the store | ratio | s | ratio | tasks again | lost | replaced |";
+    println!("\n{}", table(head, &rows));
     println!(
         "\nMedians of {} runs and their ratio to the calm run's. All results had the calm run's bits. A slow \
          worker is a real process that SIGSTOP and SIGCONT let run for {RUNS_MS} of every {PERIOD_MS} ms; a third of \

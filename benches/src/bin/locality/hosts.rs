@@ -6,20 +6,21 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use peerwren_benches::call::Call;
+use peerwren_benches::figures::{listed, median, table};
 use peerwren_benches::guard::Guard;
 use peerwren_benches::machine::load;
 use peerwren_benches::report::Report;
 use peerwren_benches::running::Running;
 
-use crate::options::{Bench, MIB, figures, listed, median};
+use crate::options::{Bench, MIB, figures};
 
 /// Hosts with a worker each; the first has the coordinator too, the one after the last has the server.
-const HOSTS: u32 = 4;
+pub(crate) const HOSTS: u32 = 4;
 const SERVER: u32 = HOSTS + 1;
 /// Mbit/s of a host, each way.
-const RATE: u32 = 600;
+pub(crate) const RATE: u32 = 600;
 /// Microseconds that a packet needs, one way.
-const DELAY_US: u32 = 5000;
+pub(crate) const DELAY_US: u32 = 5000;
 /// Names the server's binary, as the tests have it.
 const WEED_VARIABLE: &str = "PEERWREN_WEED";
 /// Between two looks, and how long a server or a token is waited for.
@@ -79,13 +80,10 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
             ));
         }
     }
-    println!(
-        "\n| QR {n}, block {block} | server's host | s | MiB between workers | MiB from and to the store | tree |"
+    let head = format!(
+        "| QR {n}, block {block} | server's host | s | MiB between workers | MiB from and to the store | tree |"
     );
-    println!("| --- | --- | --- | --- | --- | --- |");
-    for row in rows {
-        println!("{row}");
-    }
+    println!("\n{}", table(&head, &rows));
     println!(
         "\nMedians of {} runs. {HOSTS} hosts in network namespaces, {RATE} Mbit/s and {} ms one way each, a \
          worker of one core on each; SeaweedFS on a fifth host. All share this machine's CPUs. Load average at \
@@ -129,13 +127,13 @@ fn weed(bench: &Bench) -> Result<PathBuf, String> {
 }
 
 /// The hosts, gone when this is.
-struct Network {
+pub(crate) struct Network {
     prefix: String,
     _down: Guard,
 }
 
 impl Network {
-    fn up(bench: &Bench) -> Result<Self, String> {
+    pub(crate) fn up(bench: &Bench) -> Result<Self, String> {
         let prefix = format!("pwl{}", std::process::id());
         let script = script();
         // Made first: what is half up goes down too.
@@ -238,11 +236,27 @@ impl Network {
     /// room for long.
     fn run(&self, bench: &Bench, weed: &Path, line: &str, number: u32) -> Result<Report, String> {
         let server = self.serve(bench, weed)?;
+        let line = format!("{line} --durability outputs");
+        let report = self.compute(bench, &line, &format!("s3://bucket/run-{number}"), number)?;
+        drop(server);
+        let folder = bench.peerwren.file("server");
+        std::fs::remove_dir_all(&folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(report)
+    }
+
+    /// Runs a line with a worker on each host.
+    pub(crate) fn compute(
+        &self,
+        bench: &Bench,
+        line: &str,
+        store: &str,
+        number: u32,
+    ) -> Result<Report, String> {
         let token = bench.peerwren.file(&format!("token-{number}"));
         let token_name = token.to_string_lossy();
         let call = bench.peerwren.call(&format!(
-            "coordinator --listen {}:7000 --token {token_name} {line} --workers {HOSTS} --durability outputs \
-             --store s3://bucket/run-{number}",
+            "coordinator --listen {}:7000 --token {token_name} {line} --workers {HOSTS} --store {store}",
             address(1)
         ));
         let mut coordinator = Running::start(&self.peerwren(bench, 1, call))?;
@@ -264,10 +278,6 @@ impl Network {
         for worker in workers {
             worker.finish()?;
         }
-        drop(server);
-        let folder = bench.peerwren.file("server");
-        std::fs::remove_dir_all(&folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
         bench.peerwren.report()
     }
 }

@@ -13,26 +13,14 @@ mod hosts;
 mod options;
 mod qr;
 mod table;
+mod validate;
 
 use std::process::ExitCode;
 
-use options::{Options, USAGE};
+use options::{Options, WORDS};
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if args == ["--help"] {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    let (status, error) = match Options::parse(&args) {
-        Ok(options) => match run(&options) {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => (1, error),
-        },
-        Err(error) => (2, error),
-    };
-    eprintln!("error: {error}");
-    ExitCode::from(status)
+    WORDS.main(Options::parse, run)
 }
 
 fn run(options: &Options) -> Result<(), String> {
@@ -42,6 +30,7 @@ fn run(options: &Options) -> Result<(), String> {
         "faults" => faults::run(&bench),
         "hosts" => hosts::run(&bench),
         "cores" => cores::run(&bench),
+        "validate" => validate::run(&bench),
         _ => table::run(&bench),
     }
 }

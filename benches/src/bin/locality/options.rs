@@ -3,84 +3,69 @@
 use std::path::PathBuf;
 
 use peerwren_benches::machine::machine;
+use peerwren_benches::options::{Common, Words};
 use peerwren_benches::peerwren::Peerwren;
 use peerwren_benches::report::Report;
 
 /// The experiments, in the order in which the usage names them.
-const EXPERIMENTS: [&str; 5] = ["qr", "faults", "table", "hosts", "cores"];
-/// Times that each run is repeated where `--repeat` is not given.
-const REPEAT: usize = 3;
-/// 1000 runs of a few seconds each are an afternoon.
-const REPEAT_MAX: usize = 1000;
+const EXPERIMENTS: [&str; 6] = ["qr", "faults", "table", "hosts", "cores", "validate"];
 /// Bytes of a MiB.
 pub(crate) const MIB: f64 = 1_048_576.0;
 
-pub(crate) const USAGE: &str = "usage: locality qr|faults|table|hosts|cores [--sizes full|small] [--repeat K] [--only NAME] \
-                                [--peerwren PATH] [--weed PATH]";
+pub(crate) const WORDS: Words = Words {
+    usage: "usage: locality qr|faults|table|hosts|cores|validate [--sizes full|small] [--repeat K] [--only NAME] \
+            [--peerwren PATH] [--weed PATH]",
+    repeat: 3,
+    // 1000 runs of a few seconds each are an afternoon.
+    repeat_max: 1000,
+};
 
 /// What the command line says.
 pub(crate) struct Options {
     pub(crate) experiment: String,
-    small: bool,
-    repeat: usize,
+    common: Common,
     only: Option<String>,
-    peerwren: Option<PathBuf>,
     weed: Option<PathBuf>,
 }
 
 impl Options {
     pub(crate) fn parse(args: &[String]) -> Result<Self, String> {
+        let usage = WORDS.usage;
         let Some((experiment, rest)) = args.split_first() else {
-            return Err(format!("expected an experiment; {USAGE}"));
+            return Err(format!("expected an experiment; {usage}"));
         };
         if !EXPERIMENTS.contains(&experiment.as_str()) {
             let known = EXPERIMENTS.join(", ");
             return Err(format!(
-                "expected one of {known}, got {experiment}; {USAGE}"
+                "expected one of {known}, got {experiment}; {usage}"
             ));
         }
-        let mut options = Self {
-            experiment: experiment.clone(),
-            small: false,
-            repeat: REPEAT,
-            only: None,
-            peerwren: None,
-            weed: None,
-        };
-        for pair in rest.chunks(2) {
-            let [name, value] = pair else {
-                return Err(format!("{}: expected a value after it; {USAGE}", pair[0]));
-            };
-            let refused = |expected: &str| format!("{name}: expected {expected}, got {value}");
-            match (name.as_str(), value.as_str()) {
-                ("--sizes", "full") => options.small = false,
-                ("--sizes", "small") => options.small = true,
-                ("--sizes", _) => return Err(refused("full or small")),
-                ("--repeat", _) => {
-                    options.repeat = value
-                        .parse()
-                        .ok()
-                        .filter(|repeat| (1..=REPEAT_MAX).contains(repeat))
-                        .ok_or_else(|| refused(&format!("a number of 1 to {REPEAT_MAX}")))?;
-                }
-                ("--only", _) => options.only = Some(value.clone()),
-                ("--peerwren", _) => options.peerwren = Some(value.into()),
-                ("--weed", _) => options.weed = Some(value.into()),
-                _ => return Err(format!("{name} is no option; {USAGE}")),
+        let (mut only, mut weed) = (None, None);
+        let common = WORDS.parse(rest, |name, value| {
+            match name {
+                "--only" => only = Some(value.to_owned()),
+                "--weed" => weed = Some(value.into()),
+                _ => return Ok(false),
             }
-        }
-        Ok(options)
+            Ok(true)
+        })?;
+        Ok(Self {
+            experiment: experiment.clone(),
+            common,
+            only,
+            weed,
+        })
     }
 
     /// Finds the command and prints what figures depend on.
     pub(crate) fn open(&self) -> Result<Bench, String> {
-        let peerwren = Peerwren::find(self.peerwren.as_deref())?;
+        let peerwren = Peerwren::find(self.common.peerwren.as_deref())?;
         println!("{}", machine());
         println!("peerwren: {}", peerwren.version()?);
         Ok(Bench {
             peerwren,
-            small: self.small,
-            repeat: self.repeat,
+            small: self.common.small,
+            repeat: self.common.repeat,
             only: self.only.clone(),
             weed: self.weed.clone(),
         })
@@ -139,28 +124,10 @@ pub(crate) fn largest(figures: &[f64]) -> f64 {
     figures.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
-/// The middle one of some figures.
-pub(crate) fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    } else {
-        sorted[middle]
-    }
-}
-
 /// Every single figure of a column of reports.
 pub(crate) fn figures(
     reports: &[Report],
     figure: impl Fn(&Report) -> Result<f64, String>,
 ) -> Result<Vec<f64>, String> {
     reports.iter().map(figure).collect()
-}
-
-/// Figures in a line, with so many digits after the point.
-pub(crate) fn listed(figures: &[f64], digits: usize) -> String {
-    let texts: Vec<String> = figures.iter().map(|f| format!("{f:.digits$}")).collect();
-    texts.join(" ")
 }

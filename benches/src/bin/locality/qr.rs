@@ -1,7 +1,9 @@
 //! Bytes that QR moves between workers, beside what is asked of it and what ScaLAPACK moves. Owns the
 //! cases alone.
 
-use crate::options::{Bench, MIB, figures, largest, listed, median};
+use peerwren_benches::figures::{listed, median, table};
+
+use crate::options::{Bench, MIB, figures, largest};
 
 /// A QR on a grid of workers.
 struct Case {
@@ -79,13 +81,8 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
     for case in bench.wanted(cases(bench.small), Case::name)? {
         rows.push(row(bench, &case)?);
     }
-    println!(
-        "\n| QR | block, ib | workers | MiB between workers | times the matrix | owners alone | at most | ScaLAPACK | s |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    for row in rows {
-        println!("{row}");
-    }
+    let head = "| QR | block, ib | workers | MiB between workers | times the matrix | owners alone | at most | ScaLAPACK | s |";
+    println!("\n{}", table(head, &rows));
     println!(
         "\nThe largest of {} runs, the median of their seconds. Owners alone: peerwren's own count with every \
          task at its home. ScaLAPACK: pdgeqrf on as many processes.",

@@ -1,7 +1,9 @@
 //! What trees move, counted in tiles: the counting model (`paper-notes/counting-model.md`) beside real runs.
 //! Owns the cases and the model's published figures; counts nothing itself.
 
-use crate::options::{Bench, figures, largest, listed};
+use peerwren_benches::figures::{listed, table};
+
+use crate::options::{Bench, figures, largest};
 
 /// Side of a tile, and inner block: T takes 1/16 of a tile.
 const TILE: [u32; 2] = [32, 2];
@@ -102,13 +104,8 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
     for case in bench.wanted(cases(bench.small), Case::name)? {
         rows.push(row(bench, &case)?);
     }
-    println!(
-        "\n| tiles a side | workers | tree | counting model | plan | policy owner | policy locality |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for row in rows {
-        println!("{row}");
-    }
+    let head = "| tiles a side | workers | tree | counting model | plan | policy owner | policy locality |";
+    println!("\n{}", table(head, &rows));
     let [block, ib] = TILE;
     println!(
         "\nIn tiles of {block} (ib {ib}), the largest of {} runs. Store only: read and written, inputs and \

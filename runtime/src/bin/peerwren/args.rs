@@ -4,6 +4,7 @@ mod doctor;
 mod experiment;
 mod plan;
 mod remote;
+mod sim;
 mod store;
 mod story;
 mod work;
@@ -26,6 +27,7 @@ use peerwren::options::{
 use peerwren::prices::Prices;
 pub(crate) use plan::PlanArgs;
 pub(crate) use remote::{CoordinatorArgs, WorkerArgs};
+pub(crate) use sim::SimArgs;
 pub(crate) use store::StoreAction;
 pub(crate) use story::StoryArgs;
 use tracing::level_filters::LevelFilter;
@@ -36,10 +38,7 @@ use crate::lambda::LambdaCommand;
 use crate::resume::ResumeArgs;
 use crate::version;
 
-/// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 1] = ["sim"];
-
-const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, experiment, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, experiment, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -69,6 +68,13 @@ pub(crate) enum Command {
             peerwren plan qr random:65536x65536 --block 1024 --workers 4 --svg plan.svg"
     )]
     Plan(PlanArgs),
+    /// Runs an operation on a fleet that is not there: the same machines, with simulated time, lines and faults
+    #[command(
+        after_help = "Example: the QR of 256K x 256K on 64 functions, and on a fleet of your own\n  \
+            peerwren sim qr random:262144x262144 --block 4096 --workers 64 --fleet lambda-now\n  \
+            peerwren sim --show lambda-now > mine.toml"
+    )]
+    Sim(SimArgs),
     /// Runs an operation with all combinations of options in a file: a table, pictures and a page
     #[command(
         after_help = "The file is TOML: title, repeat, [run] with options that are fixed (command, inputs, fleet, and options \
@@ -472,8 +478,6 @@ pub(crate) fn unknown_command(name: &str) -> Failure {
     let is_known = THIS_VERSION_HAS.split([' ', ',']).any(|word| word == name);
     Failure::Usage(if is_known {
         format!("`{name}` is no subcommand here; try --help")
-    } else if LATER_COMMANDS.contains(&name) {
-        format!("`peerwren {name}` is not in this version; {THIS_VERSION_HAS}")
     } else {
         format!(
             "`{}` is no subcommand; {THIS_VERSION_HAS}",

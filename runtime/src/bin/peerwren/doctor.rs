@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use peerwren::doctor::{Examination, Findings, Grade, examine};
+use peerwren::doctor::{Examination, Findings, Grade, examine, this_machine};
 use peerwren::options::{RunOptions, StoreChoice};
+use peerwren::report::{check_text_file, write_text_file};
 
 use crate::args::DoctorArgs;
 use crate::failure::Failure;
@@ -11,6 +12,9 @@ use crate::{version, work};
 
 /// Examines and prints; fails when a run would not work.
 pub(crate) fn run(arguments: DoctorArgs) -> Result<(), Failure> {
+    if let Some(path) = &arguments.fleet {
+        check_text_file("fleet", path).map_err(Failure::usage)?;
+    }
     let store = match &arguments.store {
         None => None,
         Some(StoreChoice::Memory | StoreChoice::Temporary) => {
@@ -39,6 +43,10 @@ pub(crate) fn run(arguments: DoctorArgs) -> Result<(), Failure> {
         table(&findings)
     };
     crate::print(text.as_bytes())?;
+    if let Some(path) = &arguments.fleet {
+        let fleet = this_machine().map_err(work::explain)?;
+        write_text_file("fleet", path, &fleet).map_err(Failure::run)?;
+    }
     let bad = |grade| {
         findings
             .findings

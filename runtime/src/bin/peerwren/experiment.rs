@@ -12,6 +12,7 @@ use peerwren::trace::Timeline;
 
 use crate::args::{self, Command, Common, ExperimentArgs};
 use crate::failure::Failure;
+use crate::sim::Simulated;
 use crate::{interrupt, work};
 
 /// Does what the arguments say about experiments.
@@ -67,31 +68,51 @@ fn list() -> Result<(), Failure> {
 
 /// Finds all that is wrong with a row that can be found without running it.
 fn check_row(row: &Row) -> Result<(), Failure> {
-    let cli = args::parse_row(&row.words).map_err(|error| args::explain(&error))?;
-    let Command::Work(work) = &cli.command else {
-        return Err(Failure::usage("expected an operation, such as qr"));
-    };
-    let asked = work.asked()?;
-    let request = work::check(&asked, work::options(&asked)?)?;
-    work::plan(&request).map(drop)
+    match parse(&row.words)? {
+        Command::Work(work) => {
+            let asked = work.asked()?;
+            let request = work::check(&asked, work::options(&asked)?)?;
+            work::plan(&request).map(drop)
+        }
+        Command::Sim(arguments) => {
+            let simulated = Simulated::check(&arguments)?;
+            work::plan(simulated.request()).map(drop)
+        }
+        _ => Err(no_operation()),
+    }
 }
 
 /// Runs a row as the command would, but for what it tells.
 fn run_row(words: &[String], interrupt: &Interrupt, common: &Common) -> Result<Report, Failure> {
     let started = Instant::now();
-    let cli = args::parse_row(words).map_err(|error| args::explain(&error))?;
-    let Command::Work(work) = &cli.command else {
-        return Err(Failure::usage("expected an operation, such as qr"));
+    let (report, trace_error) = match parse(words)? {
+        Command::Work(work) => {
+            let asked = work.asked()?;
+            let mut request = work::check(&asked, work::options(&asked)?)?;
+            request.interrupt = interrupt.clone();
+            let outcome = work::perform(&asked, request, common, started)?;
+            (outcome.report, outcome.trace_error)
+        }
+        Command::Sim(arguments) => {
+            let simulation = Simulated::check(&arguments)?.perform()?;
+            (simulation.report, simulation.trace_error)
+        }
+        _ => return Err(no_operation()),
     };
-    let asked = work.asked()?;
-    let mut request = work::check(&asked, work::options(&asked)?)?;
-    request.interrupt = interrupt.clone();
-    let outcome = work::perform(&asked, request, common, started)?;
-    if let Some(error) = outcome.trace_error {
+    if let Some(error) = trace_error {
         return Err(Failure::run(error));
     }
-    work::check_sound(&outcome.report)?;
-    Ok(outcome.report)
+    work::check_sound(&report)?;
+    Ok(report)
+}
+
+fn parse(words: &[String]) -> Result<Command, Failure> {
+    let cli = args::parse_row(words).map_err(|error| args::explain(&error))?;
+    Ok(cli.command)
+}
+
+fn no_operation() -> Failure {
+    Failure::usage("a row is an operation, such as qr")
 }
 
 /// An experiment on its way.

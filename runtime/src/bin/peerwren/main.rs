@@ -12,6 +12,7 @@ mod lambda;
 mod plan;
 mod remote;
 mod resume;
+mod sim;
 mod store;
 mod story;
 mod version;
@@ -49,6 +50,7 @@ fn run(started: Instant) -> Result<(), Failure> {
         Command::Work(work) => work::run(&work, &cli.common, started),
         Command::Plan(arguments) => plan::run(&arguments, &cli.common),
         Command::Experiment(arguments) => experiment::run(&arguments, &cli.common),
+        Command::Sim(arguments) => sim::run(&arguments, &cli.common, started),
         Command::Story(arguments) => story::run(&arguments),
         Command::Lambda(command) => lambda::run(command, &cli.common),
         Command::Coordinator(arguments) => remote::coordinate(arguments, &cli.common, started),

@@ -117,11 +117,9 @@ pub(crate) fn tell(
     } = outcome;
     report.wall_s = started.elapsed().as_secs_f64();
     let summary = summarize(&report, &files);
-    match told.report {
-        Some(path) if is_page(path) => write_page(path, &report, &summary, told.trace)?,
-        Some(path) => report.write(path).map_err(Failure::run)?,
-        None => {}
-    }
+    // The trace that failed is not there to be drawn.
+    let trace = told.trace.filter(|_| trace_error.is_none());
+    write_report(Told { trace, ..told }, &report, &summary)?;
     if !common.quiet {
         crate::print(summary.to_string().as_bytes())?;
     }
@@ -131,16 +129,26 @@ pub(crate) fn tell(
     check_sound(&report)
 }
 
-/// Writes the report as a page, with the line of this command and what its trace says.
-fn write_page(
-    path: &Path,
+/// Writes the report where it is wanted: as a page, with the line of this command and what its trace says, or
+/// as JSON.
+pub(crate) fn write_report(
+    told: Told<'_>,
     report: &Report,
     summary: &Summary,
-    trace: Option<&Path>,
 ) -> Result<(), Failure> {
-    let line: Vec<String> = std::env::args().collect();
+    let Some(path) = told.report else {
+        return Ok(());
+    };
+    if !is_page(path) {
+        return report.write(path).map_err(Failure::run);
+    }
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let line: Vec<String> = std::iter::once("peerwren".to_owned())
+        .chain(arguments)
+        .collect();
     // A trace that went into a pipe is gone.
-    let trace = trace.filter(|path| path.is_file());
+    let trace = told.trace.filter(|path| path.is_file());
     let timeline = trace.map(Timeline::read).transpose();
     let timeline = timeline.map_err(Failure::run)?;
     let extras = PageExtras {

@@ -2,24 +2,25 @@
 //! a store, links, threads and mishaps. Each action becomes an input at now + a cost.
 
 mod fetching;
+mod nodes;
 mod saved;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use peerwren_transports::block::{BlockKey, Digest};
 
-use super::setup::{Costs, Dice, Loss, Setup};
+use self::nodes::Node;
+use super::setup::{Dice, Loss, Setup};
 use super::truth::{self, Truth};
-use crate::control::{FromWorker, Tally, ToWorker, WorkerSettings};
+use crate::control::{FromWorker, Tally, ToWorker};
 use crate::machine::cache::Copy;
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
-use crate::machine::worker::{self, Fetch, Output, Ran, Worker};
+use crate::machine::worker::Fetch;
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::manifest::Manifest;
-use crate::matrix::Moved;
 use crate::plan::TaskId;
 use crate::trace::Record;
 
@@ -52,17 +53,6 @@ enum Event {
     Swept(u32, Vec<BlockKey>),
     WorkerTimer(WorkerId),
     Timer,
-}
-
-struct Node {
-    machine: Worker,
-    table: BTreeMap<Copy, Digest>,
-    peers: BTreeSet<WorkerId>,
-    /// Tasks at its threads; those beyond their number wait.
-    computing: VecDeque<(LeaseId, TaskId)>,
-    slow: u64,
-    /// What it says takes so much longer.
-    stalled: u64,
 }
 
 /// What a run came to.
@@ -279,140 +269,6 @@ impl<'a> World<'a> {
         }
     }
 
-    fn happen_at_worker(&mut self, event: Event) {
-        let (id, input) = match event {
-            Event::Up(id) => return self.up(id),
-            Event::WorkerTimer(id) => {
-                let at = self.at();
-                if let Some(node) = self.nodes.get_mut(&id) {
-                    node.machine.handle_timeout(at);
-                    self.worker_acts(id);
-                    self.arm(id);
-                }
-                return;
-            }
-            Event::Told(id, message) => match self.told(id, message) {
-                Some(input) => (id, input),
-                None => return,
-            },
-            Event::Fetched(id, fetch) => {
-                let (copy, result) = (fetch.copy, self.fetched(id, &fetch));
-                let moved = Moved::once(self.bytes(&copy.key));
-                let result = result.map(|()| moved);
-                (id, worker::Input::Fetched(copy, result))
-            }
-            Event::Computed(id, lease, task, nanos) => match self.computed(id, lease, &task) {
-                Some(made) => {
-                    let made = made.into_iter().map(|(key, digest)| Output {
-                        key,
-                        digest,
-                        bytes: self.bytes(&key),
-                    });
-                    let compute_ns = nanos;
-                    let ran = Ran {
-                        compute_ns,
-                        ..Ran::default()
-                    };
-                    let made = Ok(made.collect());
-                    (id, worker::Input::Computed(lease, made, ran))
-                }
-                None => return,
-            },
-            Event::Stored(id, copy) => {
-                let moved = Moved::once(self.bytes(&copy.key));
-                (id, worker::Input::Stored(copy, Ok(moved)))
-            }
-            Event::Leave(id) => {
-                let left = Duration::from_micros(self.setup.faults.notice_us);
-                (id, worker::Input::Leave(left))
-            }
-            _ => unreachable!("the coordinator's"),
-        };
-        let at = self.at();
-        if let Some(node) = self.nodes.get_mut(&id) {
-            if let worker::Input::Stored(copy, _) = &input {
-                let digest = node.table[copy];
-                let kept = !self.dice.chance(self.setup.faults.store_loses)
-                    || self.truth.plan.is_result(&copy.key);
-                if kept {
-                    self.store.insert(copy.key, digest);
-                }
-            }
-            node.machine.handle_input(at, input);
-            self.worker_acts(id);
-        }
-    }
-
-    fn up(&mut self, id: WorkerId) {
-        if self.down.contains(&id) {
-            return;
-        }
-        let settings = WorkerSettings {
-            exchange: self.setup.exchange,
-            durability: self.setup.durability,
-            memory_bytes: self.setup.memory,
-            cores: self.setup.cores,
-            alive_ms: 1000,
-            stun: Vec::new(),
-            traces: true,
-        };
-        let machine = Worker::new(self.at(), Arc::clone(&self.truth.plan), settings);
-        let slow = if self.dice.chance(self.setup.faults.slow_workers) {
-            12
-        } else {
-            1
-        };
-        let node = Node {
-            machine,
-            table: BTreeMap::new(),
-            peers: BTreeSet::new(),
-            computing: VecDeque::new(),
-            slow,
-            stalled: 0,
-        };
-        self.nodes.insert(id, node);
-        self.arm(id);
-        let (life, notice) = (self.setup.faults.life_us, self.setup.faults.notice_us);
-        if life > 0 {
-            self.push((life - notice) * US, Event::Leave(id));
-            self.push(life * US, Event::Expire(id));
-        }
-        self.progress_at = self.now;
-        let outvoted = self.coordinator.fleet().joined().count() > 1;
-        let other = outvoted && self.dice.chance(self.setup.faults.other_bits);
-        if other {
-            self.setup.faults.other_bits = 0;
-        }
-        let bits = Digest([u8::from(other); 32]);
-        self.coordinate(scheduler::Input::Joined(
-            id,
-            vec![format!("address {}", id.0)],
-            bits,
-        ));
-    }
-
-    fn told(&mut self, id: WorkerId, message: ToWorker) -> Option<worker::Input> {
-        let node = self.nodes.get_mut(&id)?;
-        match message {
-            ToWorker::Peers { joined, left } => {
-                node.peers.extend(joined.iter().map(|peer| peer.worker));
-                node.peers.retain(|peer| !left.contains(peer));
-                None
-            }
-            ToWorker::Assign(assignment) => Some(worker::Input::Assigned(assignment)),
-            ToWorker::Preload { keys } => Some(worker::Input::Preload(keys)),
-            ToWorker::Store { keys, reason } => Some(worker::Input::Store(keys, reason)),
-            ToWorker::Take { blocks } => Some(worker::Input::Take(blocks)),
-            ToWorker::Stop => {
-                self.expire(id);
-                None
-            }
-            ToWorker::Welcome { .. } | ToWorker::Observed { .. } | ToWorker::Introduce { .. } => {
-                None
-            }
-        }
-    }
-
     /// A worker ends, and its connection with it.
     fn expire(&mut self, id: WorkerId) {
         if self.nodes.contains_key(&id) {
@@ -443,49 +299,7 @@ impl<'a> World<'a> {
         self.mishaps();
     }
 
-    /// The payload of a block.
-    fn bytes(&self, key: &BlockKey) -> u64 {
-        truth::bytes(&self.truth.plan, key, &self.truth.blocks[key])
-    }
-
-    fn computed(
-        &mut self,
-        id: WorkerId,
-        lease: LeaseId,
-        task: &TaskId,
-    ) -> Option<Vec<(BlockKey, Digest)>> {
-        let plan = &self.truth.plan;
-        let node = self.nodes.get_mut(&id)?;
-        let cores = self.setup.cores as usize;
-        let next = node.computing.get(cores).copied();
-        node.computing.retain(|(other, _)| *other != lease);
-        let slots = plan.input_slots(task).into_iter();
-        let inputs: Vec<_> = slots
-            .map(|key| key.map(|key| node.table[&node.machine.copy(key, lease)]))
-            .collect();
-        let made = truth::compute(plan, task, &inputs);
-        for (key, digest) in &made {
-            assert_eq!(
-                Some(digest),
-                self.truth.blocks.get(key),
-                "{key} was made of wrong inputs"
-            );
-            node.table.insert(node.machine.copy(*key, lease), *digest);
-        }
-        if let Some((lease, task)) = next {
-            self.compute(id, lease, task);
-        }
-        Some(made)
-    }
-
-    /// A thread of a worker starts a task.
-    fn compute(&mut self, id: WorkerId, lease: LeaseId, task: TaskId) {
-        let slow = self.nodes.get(&id).map_or(1, |node| node.slow);
-        let takes = slow * self.kernel_us(&task) * US;
-        self.push(takes, Event::Computed(id, lease, task, takes));
-    }
-
-    // ---- what the machines do about it
+    // ---- what the coordinator does about it
 
     fn coordinate(&mut self, input: scheduler::Input) {
         self.coordinator.handle_input(self.at(), input);
@@ -547,79 +361,6 @@ impl<'a> World<'a> {
         }
     }
 
-    fn worker_acts(&mut self, id: WorkerId) {
-        loop {
-            let Some(node) = self.nodes.get_mut(&id) else {
-                return;
-            };
-            let Some(action) = node.machine.poll_action() else {
-                break;
-            };
-            let (slow, stalled) = (node.slow, node.stalled);
-            match action {
-                worker::Action::Fetch(fetch) => {
-                    let takes = slow * self.fetch_us(&fetch.copy.key);
-                    self.push(takes * US, Event::Fetched(id, fetch));
-                }
-                worker::Action::Compute(lease, task) => {
-                    node.computing.push_back((lease, task));
-                    let cores = self.setup.cores as usize;
-                    assert!(
-                        node.computing.len() <= cores + 1,
-                        "{id} queues tasks for its threads"
-                    );
-                    if node.computing.len() <= cores {
-                        self.compute(id, lease, task);
-                    }
-                }
-                worker::Action::Store(copy) => {
-                    assert!(
-                        node.table.contains_key(&copy),
-                        "{} left before it was put",
-                        copy.key
-                    );
-                    let slow = self.dice.chance(self.setup.faults.store_slow);
-                    let takes = self.dice.within(500, if slow { 500_000 } else { 5_000 });
-                    self.push(takes * US, Event::Stored(id, copy));
-                }
-                worker::Action::Drop(copy) => drop(node.table.remove(&copy)),
-                worker::Action::Send(message) => {
-                    let takes = self.latency() + stalled;
-                    self.deliver((id, true), takes, Event::Said(id, message));
-                }
-            }
-        }
-        self.check_node(id);
-    }
-
-    /// The machine's idea of its memory is what is there, and no more than it may be.
-    fn check_node(&self, id: WorkerId) {
-        let Some(node) = self.nodes.get(&id) else {
-            return;
-        };
-        node.machine.check_invariants();
-        let cached = node.machine.cache().iter().filter(|(_, held)| held.present);
-        assert!(
-            cached.map(|(copy, _)| copy).eq(node.table.keys()),
-            "{id} keeps what it forgot"
-        );
-        let mut bytes = 0;
-        for (copy, held) in node.machine.cache().iter().filter(|(_, h)| h.present) {
-            let there = self.bytes(&copy.key);
-            assert_eq!(
-                held.bytes, there,
-                "{id} takes {} for another size",
-                copy.key
-            );
-            bytes += there;
-        }
-        assert!(
-            bytes <= self.setup.memory,
-            "{id} has {bytes} bytes of {}",
-            self.setup.memory
-        );
-    }
-
     // ---- mishaps
 
     /// Losses that are due.
@@ -673,20 +414,6 @@ impl<'a> World<'a> {
         Timestamp::from_nanos(self.now)
     }
 
-    fn fetch_us(&mut self, key: &BlockKey) -> u64 {
-        match self.setup.costs {
-            Costs::Drawn => self.dice.within(200, 3_000),
-            Costs::Modelled => 10_000 + self.truth.plan.bytes(key) / 75,
-        }
-    }
-
-    fn kernel_us(&mut self, task: &TaskId) -> u64 {
-        match self.setup.costs {
-            Costs::Drawn => self.dice.within(500, 5_000),
-            Costs::Modelled => 1 + self.truth.plan.facts(task).flops / 20_000,
-        }
-    }
-
     fn latency(&mut self) -> u64 {
         self.dice.within(50, 1_000 + self.setup.faults.latency_us) * US
     }
@@ -702,20 +429,6 @@ impl<'a> World<'a> {
         *last = (*last).max(self.now + takes);
         let takes = *last - self.now;
         self.push(takes, event);
-    }
-
-    fn arm(&mut self, id: WorkerId) {
-        let Some((at, _)) = self
-            .nodes
-            .get(&id)
-            .and_then(|node| node.machine.poll_timeout())
-        else {
-            return;
-        };
-        self.push(
-            at.as_nanos().saturating_sub(self.now),
-            Event::WorkerTimer(id),
-        );
     }
 
     /// For whoever has to find out why a run stands still.

@@ -99,6 +99,15 @@ impl Line {
         self.under_way.insert(copy);
     }
 
+    /// Nanoseconds for which the line has been busy until now, since it was idle last.
+    pub(super) fn busy_ns(&self, now: Timestamp) -> u64 {
+        if self.under_way.is_empty() {
+            0
+        } else {
+            now.as_nanos().saturating_sub(self.busy_since.as_nanos())
+        }
+    }
+
     /// Nanoseconds for which the line was busy, once it is no longer.
     fn ends(&mut self, now: Timestamp, copy: &Copy) -> u64 {
         let idle = self.under_way.remove(copy) && self.under_way.is_empty();
@@ -134,7 +143,7 @@ impl Worker {
             Ok(moved) => {
                 self.count_fetch(&copy.key, ladder.purpose(), origin, moved);
                 if origin != Some(Origin::Source) {
-                    self.pace.fetched(moved.bytes, self.now.since(ladder.since));
+                    self.pace.fetched(moved.bytes);
                 }
                 if let Some(held) = self.cache.get_mut(&copy) {
                     held.spare = true;
@@ -185,7 +194,12 @@ impl Worker {
         self.fetch_queue.push_front(copy);
     }
 
-    /// Notes how a fetch ended, but that of a constant, for which nothing moves.
+    /// Whether anything moves for a block from there: not for a constant, which is made in place.
+    fn is_moved(&self, key: &BlockKey, origin: Origin) -> bool {
+        origin != Origin::Source || self.plan.is_input(key)
+    }
+
+    /// Notes how a fetch ended, but not that of a constant.
     fn note_fetch(
         &mut self,
         key: &BlockKey,
@@ -194,8 +208,7 @@ impl Worker {
         moved: Option<&Moved>,
         referred: Option<WorkerId>,
     ) {
-        let is_constant = origin == Some(Origin::Source) && !self.plan.is_input(key);
-        if let Some(origin) = origin.filter(|_| !is_constant) {
+        if let Some(origin) = origin.filter(|origin| self.is_moved(key, *origin)) {
             self.events.add(|| WorkerEvent::Fetched {
                 key: *key,
                 origin,
@@ -243,10 +256,10 @@ impl Worker {
         origin: Option<Origin>,
         moved: Moved,
     ) {
-        let Some(origin) = origin else { return };
+        let Some(origin) = origin.filter(|origin| self.is_moved(key, *origin)) else {
+            return;
+        };
         match origin {
-            // A constant: nothing moved.
-            Origin::Source if !self.plan.is_input(key) => return,
             Origin::Peer(_) => {
                 self.tally.peer += moved.bytes;
                 self.tally.peer_get += moved.requests;

@@ -7,7 +7,7 @@ use peerwren_transports::block::BlockKey;
 
 use super::super::cache::Copy;
 use super::super::{LeaseId, Timestamp};
-use super::{State, Worker};
+use super::{Job, State, Worker};
 use crate::control::{FromWorker, InputHint};
 
 /// Share of the memory, one in so many, that stays free of others' blocks: the tasks' own.
@@ -15,28 +15,24 @@ const OWN_SHARE: u64 = 4;
 
 /// Bytes a second at which blocks are given away, before any has come: 600 Mbit/s, a Lambda's card.
 const SPEED_FIRST: f64 = 75e6;
-/// Weight of the newest measurement.
-const WEIGHT: f64 = 0.2;
+/// For how many seconds that is believed against what is measured: some blocks' time.
+const BELIEF_S: f64 = 4.0;
 /// What a replacement takes to be there, and what all takes longer than it should.
 const START: Duration = Duration::from_secs(5);
 
 /// What decides how early a worker must begin to leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Pace {
-    /// Bytes a second of one fetch, once there was one.
-    speed: Option<f64>,
+    /// Bytes that came from peers and the store.
+    bytes: u64,
     /// The longest kernel so far.
     kernel: Duration,
 }
 
 impl Pace {
-    /// A block came in this time.
-    pub(super) fn fetched(&mut self, bytes: u64, took: Duration) {
-        if bytes > 0 && !took.is_zero() {
-            let came = bytes as f64 / took.as_secs_f64();
-            let speed = self.speed.unwrap_or(came);
-            self.speed = Some(speed + WEIGHT * (came - speed));
-        }
+    /// A block came.
+    pub(super) fn fetched(&mut self, bytes: u64) {
+        self.bytes += bytes;
     }
 
     /// A kernel took so long.
@@ -44,12 +40,13 @@ impl Pace {
         self.kernel = self.kernel.max(Duration::from_nanos(nanos));
     }
 
-    /// How long before its end a worker must begin to leave that keeps so many bytes: a replacement
-    /// starts, threads end the two tasks that they may have each, and by half of the time the heir has
-    /// the blocks, or else the store gets them in the other half.
-    pub(super) fn notice(&self, bytes: u64) -> Duration {
-        let speed = self.speed.unwrap_or(SPEED_FIRST).max(1.0);
-        let moving = Duration::from_secs_f64((bytes as f64 / speed).min(1e6));
+    /// How long before its end a worker must begin to leave that has so many bytes to give away, where blocks
+    /// were on their way to it for `busy`: a replacement starts, threads end the two tasks that they may have
+    /// each, and by half of the time the heirs have the blocks, or else the store gets them in the other half.
+    pub(super) fn notice(&self, bytes: u64, busy: Duration) -> Duration {
+        let came = self.bytes as f64 + SPEED_FIRST * BELIEF_S;
+        let speed = came / (busy.as_secs_f64() + BELIEF_S);
+        let moving = Duration::from_secs_f64((bytes as f64 / speed.max(1.0)).min(1e6));
         (START + moving).max(self.kernel) * 2
     }
 }
@@ -66,15 +63,23 @@ impl Worker {
         let Some(end) = self.end.filter(|_| !self.is_leaving) else {
             return;
         };
-        let kept = self.cache.limit() - self.cache.free();
         let life = Duration::from_nanos(end.as_nanos());
-        let notice = self.pace.notice(kept).min(life / 2);
+        let busy = Duration::from_nanos(self.tally.fetch_ns + self.line.busy_ns(self.now));
+        let notice = self.pace.notice(self.to_give_away(), busy);
+        let notice = notice.min(life / 2);
         let left = end.since(self.now);
         // What is not due now would be late after the next look.
         if left <= notice + super::alive(&self.settings) {
             self.leave(left);
             self.advance();
         }
+    }
+
+    /// Bytes of blocks that only this worker has, or will when its threads are done.
+    fn to_give_away(&self) -> u64 {
+        let is_running = |job: &&Job| job.state == State::Computing;
+        let making = self.jobs.values().filter(is_running);
+        self.cache.kept() + making.map(|job| job.output_bytes).sum::<u64>()
     }
 
     /// Takes no more tasks and gives back those that are not in the threads yet.

@@ -36,6 +36,14 @@ pub(crate) struct DoctorArgs {
     /// Tries two workers of this engine too: threads, processes or lambda:NAME, which needs --store and costs cents
     #[arg(long, value_name = "ENGINE", env = "PEERWREN_ENGINE", hide_env = true)]
     pub(crate) engine: Option<EngineKind>,
+    /// Measures kernels on all cores and writes this machine as a fleet for `peerwren sim --fleet`
+    #[arg(
+        long,
+        value_name = "FILE.toml",
+        env = "PEERWREN_FLEET_FILE",
+        hide_env = true
+    )]
+    pub(crate) fleet: Option<PathBuf>,
     /// Prints the findings as JSON
     #[arg(long, env = "PEERWREN_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,

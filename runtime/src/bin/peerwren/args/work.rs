@@ -97,12 +97,12 @@ impl Work {
             Self::Qr(args) => args.asked(Operation::Qr),
             Self::Tsqr(args) => args.asked(Operation::Tsqr),
             Self::Cholesky(args) => {
-                let results = given([("l", &args.l)]);
+                let results = args.results.given();
                 args.common
                     .asked(Operation::Cholesky, vec![Input::of(&args.input)], results)
             }
             Self::Lu(args) => {
-                let results = given([("l", &args.l), ("u", &args.u), ("p", &args.p)]);
+                let results = args.results.given();
                 args.common
                     .asked(Operation::Lu, vec![Input::of(&args.input)], results)
             }
@@ -124,13 +124,26 @@ impl Work {
     }
 }
 
-fn given<'a, const N: usize>(
-    results: [(&'static str, &'a Option<PathBuf>); N],
-) -> Vec<(&'a str, &'a PathBuf)> {
-    let given = results.into_iter();
-    given
-        .filter_map(|(name, path)| Some((name, path.as_ref()?)))
-        .collect()
+/// The results of an operation, each an option that says where it goes, with its help and its name in the environment.
+macro_rules! results {
+    ($name:ident { $($(#[$help:meta])+ $result:ident: $env:literal,)+ }) => {
+        #[derive(Debug, Args)]
+        struct $name {
+            $(
+                $(#[$help])+
+                #[arg(long, value_name = "RESULT", help_heading = "Results", env = $env, hide_env = true)]
+                $result: Option<PathBuf>,
+            )+
+        }
+
+        impl $name {
+            /// Those that are wanted, by their options' names.
+            fn given(&self) -> Vec<(&str, &PathBuf)> {
+                let results = [$((stringify!($result), &self.$result)),+].into_iter();
+                results.filter_map(|(name, path)| Some((name, path.as_ref()?))).collect()
+            }
+        }
+    };
 }
 
 /// What every operation takes beside inputs and results.
@@ -165,31 +178,22 @@ pub(crate) struct QrArgs {
     /// A .npy file, a Zarr v3 array (a folder or s3://bucket/key), or random:MxN[:seed] for a matrix
     /// that is computed (uniform in [-1, 1))
     input: String,
-    /// Writes Q (M x K, K = min(M, N)): a .npy file, or a .zarr array in a folder or on s3://
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_Q",
-        hide_env = true
-    )]
-    q: Option<PathBuf>,
-    /// Writes R (K x N, zero below the diagonal), likewise; an old array is removed when the run starts
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_R",
-        hide_env = true
-    )]
-    r: Option<PathBuf>,
+    #[command(flatten)]
+    results: QrResults,
     #[command(flatten)]
     common: CommonArgs,
 }
 
+results!(QrResults {
+    /// Writes Q (M x K, K = min(M, N)): a .npy file, or a .zarr array in a folder or on s3://
+    q: "PEERWREN_Q",
+    /// Writes R (K x N, zero below the diagonal), likewise; an old array is removed when the run starts
+    r: "PEERWREN_R",
+});
+
 impl QrArgs {
     fn asked(&self, operation: Operation) -> Asked<'_> {
-        let results = given([("q", &self.q), ("r", &self.r)]);
+        let results = self.results.given();
         let inputs = vec![Input::of(&self.input)];
         self.common.asked(operation, inputs, results)
     }
@@ -200,54 +204,36 @@ pub(crate) struct CholeskyArgs {
     /// A .npy file, a Zarr v3 array (a folder or s3://bucket/key), or spd:N[:seed] for a matrix that is
     /// computed; its lower triangle is read
     input: String,
-    /// Writes L (N x N, zero above the diagonal): a .npy file, or a .zarr array in a folder or on s3://
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_L",
-        hide_env = true
-    )]
-    l: Option<PathBuf>,
+    #[command(flatten)]
+    results: CholeskyResults,
     #[command(flatten)]
     common: CommonArgs,
 }
+
+results!(CholeskyResults {
+    /// Writes L (N x N, zero above the diagonal): a .npy file, or a .zarr array in a folder or on s3://
+    l: "PEERWREN_L",
+});
 
 #[derive(Debug, Args)]
 pub(crate) struct LuArgs {
     /// A .npy file, a Zarr v3 array (a folder or s3://bucket/key), or random:MxN[:seed] for a matrix
     /// that is computed (uniform in [-1, 1))
     input: String,
-    /// Writes L (M x K, K = min(M, N), ones on the diagonal): a .npy file, or a .zarr array in a folder or on s3://
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_L",
-        hide_env = true
-    )]
-    l: Option<PathBuf>,
-    /// Writes U (K x N, zero below the diagonal), likewise
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_U",
-        hide_env = true
-    )]
-    u: Option<PathBuf>,
-    /// Writes the order of rows (M numbers, int64), likewise: row i of L U is row p[i] of A
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_P",
-        hide_env = true
-    )]
-    p: Option<PathBuf>,
+    #[command(flatten)]
+    results: LuResults,
     #[command(flatten)]
     common: CommonArgs,
 }
+
+results!(LuResults {
+    /// Writes L (M x K, K = min(M, N), ones on the diagonal): a .npy file, or a .zarr array in a folder or on s3://
+    l: "PEERWREN_L",
+    /// Writes U (K x N, zero below the diagonal), likewise
+    u: "PEERWREN_U",
+    /// Writes the order of rows (M numbers, int64), likewise: row i of L U is row p[i] of A
+    p: "PEERWREN_P",
+});
 
 #[derive(Debug, Args)]
 pub(crate) struct GemmArgs {
@@ -258,15 +244,8 @@ pub(crate) struct GemmArgs {
     b: String,
     /// C0, likewise; needed where --beta is not 0
     c0: Option<String>,
-    /// Writes C: a .npy file, or a .zarr array in a folder or on s3://
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_C",
-        hide_env = true
-    )]
-    c: Option<PathBuf>,
+    #[command(flatten)]
+    results: GemmResults,
     /// Factor of A B
     #[arg(
         long,
@@ -297,6 +276,11 @@ pub(crate) struct GemmArgs {
     common: CommonArgs,
 }
 
+results!(GemmResults {
+    /// Writes C: a .npy file, or a .zarr array in a folder or on s3://
+    c: "PEERWREN_C",
+});
+
 impl GemmArgs {
     fn asked(&self) -> Asked<'_> {
         let scales = Scales {
@@ -308,7 +292,7 @@ impl GemmArgs {
         let turned = |text, transposed| Input { text, transposed };
         let mut inputs = vec![turned(&self.a, self.ta), turned(&self.b, self.tb)];
         inputs.extend(self.c0.as_deref().map(Input::of));
-        let results = given([("c", &self.c)]);
+        let results = self.results.given();
         self.common.asked(Operation::Gemm(scales), inputs, results)
     }
 }
@@ -320,24 +304,21 @@ pub(crate) struct SolveArgs {
     a: String,
     /// B, likewise; one dimension or two
     b: String,
-    /// Writes X, with as many dimensions as B: a .npy file, or a .zarr array in a folder or on s3://
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_X",
-        hide_env = true
-    )]
-    x: Option<PathBuf>,
+    #[command(flatten)]
+    results: SolveResults,
     #[command(flatten)]
     common: CommonArgs,
 }
 
+results!(SolveResults {
+    /// Writes X, with as many dimensions as B: a .npy file, or a .zarr array in a folder or on s3://
+    x: "PEERWREN_X",
+});
+
 impl SolveArgs {
     fn asked(&self, operation: Operation) -> Asked<'_> {
         let inputs = vec![Input::of(&self.a), Input::of(&self.b)];
-        self.common
-            .asked(operation, inputs, given([("x", &self.x)]))
+        self.common.asked(operation, inputs, self.results.given())
     }
 }
 
@@ -361,34 +342,8 @@ pub(crate) struct SvdArgs {
     /// A .npy file, a Zarr v3 array (a folder or s3://bucket/key), or random:MxN[:seed] for a matrix
     /// that is computed (uniform in [-1, 1))
     input: String,
-    /// Writes the singular values (K = min(M, N) of them, largest first): a .npy file, or a .zarr array in a folder
-    /// or on s3://
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_S",
-        hide_env = true
-    )]
-    s: Option<PathBuf>,
-    /// Writes U (M x K), likewise
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_U",
-        hide_env = true
-    )]
-    u: Option<PathBuf>,
-    /// Writes V' (K x N), likewise
-    #[arg(
-        long,
-        value_name = "RESULT",
-        help_heading = "Results",
-        env = "PEERWREN_VT",
-        hide_env = true
-    )]
-    vt: Option<PathBuf>,
+    #[command(flatten)]
+    results: SvdResults,
     /// Finds the K largest values and their vectors alone, nearly, by a random sketch
     #[arg(
         long,
@@ -439,6 +394,16 @@ pub(crate) struct SvdArgs {
     common: CommonArgs,
 }
 
+results!(SvdResults {
+    /// Writes the singular values (K = min(M, N) of them, largest first): a .npy file, or a .zarr array in a folder
+    /// or on s3://
+    s: "PEERWREN_S",
+    /// Writes U (M x K), likewise
+    u: "PEERWREN_U",
+    /// Writes V' (K x N), likewise
+    vt: "PEERWREN_VT",
+});
+
 impl SvdArgs {
     fn asked(&self) -> Asked<'_> {
         let operation = match self.rank {
@@ -450,7 +415,7 @@ impl SvdArgs {
                 seed: self.seed,
             }),
         };
-        let results = given([("s", &self.s), ("u", &self.u), ("vt", &self.vt)]);
+        let results = self.results.given();
         self.common
             .asked(operation, vec![Input::of(&self.input)], results)
     }

@@ -1,0 +1,252 @@
+//! Where a worker looks for blocks, and what it says of them.
+
+use std::sync::Arc;
+
+use peerwren_transports::block::BlockKey;
+
+use super::super::plans;
+use super::{NOW, digest, fetch, one_core, shared};
+use crate::control::{Assignment, FromWorker, InputHint, Missed, StoreReason};
+use crate::machine::cache::Copy;
+use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
+use crate::machine::{LeaseId, Timestamp, WorkerId};
+use crate::matrix::Moved;
+use crate::options::Exchange;
+
+/// A worker with one task that reads one made block (and the identity is not asked for).
+fn one_reader(exchange: Exchange, holders: &[u32], durable: bool) -> (Worker, BlockKey) {
+    let plan = plans::weave(2, 1);
+    let first = plan.starters(0)[0];
+    let block = plan.outputs(&first)[0];
+    let mut readers = Vec::new();
+    plan.readers(&block, &mut readers);
+    let settings = one_core(exchange, 1 << 20);
+    let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
+    let hint = InputHint {
+        key: block,
+        digest: digest(1),
+        holders: holders.iter().map(|id| WorkerId(*id)).collect(),
+        durable,
+    };
+    let assignment = Assignment {
+        lease: LeaseId(1),
+        task: readers[0],
+        inputs: vec![hint],
+        dead: Vec::new(),
+    };
+    worker.handle_input(NOW, Input::Assigned(assignment));
+    (worker, block)
+}
+
+/// Holders, whether the block is durable, and where it is looked for until it is given up.
+#[test]
+fn a_block_is_looked_for_on_each_rung_and_then_missed() {
+    use Exchange::{Cache, Peer, Store};
+    let peer = |id| Origin::Peer(WorkerId(id));
+    let table: [(Exchange, &[u32], bool, Vec<Origin>); 6] = [
+        (Peer, &[4, 2], true, vec![peer(4), peer(2), Origin::Store]),
+        (Peer, &[4, 2], false, vec![peer(4), peer(2), Origin::Store]),
+        (Peer, &[], true, vec![Origin::Store]),
+        (Peer, &[], false, vec![Origin::Store]),
+        (Cache, &[4, 2], true, vec![Origin::Store]),
+        (Store, &[4, 2], true, vec![Origin::Store]),
+    ];
+    for (exchange, holders, durable, rungs) in table {
+        let (mut worker, block) = one_reader(exchange, holders, durable);
+        let private = (exchange == Store).then_some(LeaseId(1));
+        let copy = Copy {
+            key: block,
+            private,
+        };
+        for rung in &rungs {
+            let fetch = fetch(copy, *rung, Some(digest(1)), None);
+            assert_eq!(
+                worker.poll_action(),
+                Some(fetch),
+                "{exchange} {holders:?} {durable}"
+            );
+            worker.handle_input(NOW, Input::Fetched(copy, Err(FetchFailure::Elsewhere)));
+        }
+        let workers = rungs.iter().filter_map(|rung| match rung {
+            Origin::Peer(peer) => Some(*peer),
+            _ => None,
+        });
+        let missed = Missed {
+            key: block,
+            unreachable: Vec::new(),
+            workers: workers.collect(),
+            store: rungs.contains(&Origin::Store),
+        };
+        let said = FromWorker::Missing {
+            lease: LeaseId(1),
+            blocks: vec![missed],
+        };
+        assert_eq!(worker.poll_action(), Some(Action::Send(said)));
+        assert_eq!(worker.cache().used().0, 0, "nothing stays reserved");
+        worker.check_invariants();
+    }
+}
+
+/// Answers of those that are asked, and who is asked then: a worker, and the one to which it referred before.
+#[test]
+fn whoever_refers_is_asked_again_after_the_one_it_named() {
+    let elsewhere = Err(FetchFailure::Elsewhere);
+    let refers = |id| Err(FetchFailure::Referred(WorkerId(id)));
+    type Asked = Vec<(u32, Option<u32>)>;
+    type Table = Vec<(&'static str, Vec<Result<Moved, FetchFailure>>, Asked)>;
+    let table: Table = vec![
+        (
+            "the one named has it",
+            vec![refers(7), Ok(Moved::once(8))],
+            vec![(4, None), (7, None)],
+        ),
+        (
+            "nobody has it",
+            vec![
+                refers(7),
+                elsewhere.clone(),
+                elsewhere.clone(),
+                elsewhere.clone(),
+            ],
+            vec![(4, None), (7, None), (4, Some(7)), (2, None)],
+        ),
+        (
+            "a path is missing",
+            vec![refers(7), Err(FetchFailure::NoPath), Ok(Moved::once(8))],
+            vec![(4, None), (7, None), (4, Some(7))],
+        ),
+        (
+            "the one named refers on, and to a later rung",
+            vec![
+                refers(7),
+                refers(2),
+                elsewhere.clone(),
+                elsewhere.clone(),
+                elsewhere.clone(),
+            ],
+            vec![(4, None), (7, None), (2, None), (7, Some(2)), (4, Some(7))],
+        ),
+        (
+            "two refer to each other",
+            vec![
+                refers(7),
+                refers(4),
+                elsewhere.clone(),
+                elsewhere.clone(),
+                refers(4),
+            ],
+            vec![
+                (4, None),
+                (7, None),
+                (7, Some(4)),
+                (4, Some(7)),
+                (2, None),
+                (2, Some(4)),
+            ],
+        ),
+        (
+            "it refers to itself, and again when it must not",
+            vec![refers(4), refers(9), elsewhere],
+            vec![(4, None), (4, Some(4)), (2, None)],
+        ),
+        (
+            "a long way",
+            (10..30).map(refers).collect(),
+            [(4, None)]
+                .into_iter()
+                .chain((10..18).map(|id| (id, None)))
+                .chain([(17, Some(18)), (16, Some(17)), (15, Some(16))])
+                .collect(),
+        ),
+    ];
+    for (what, answers, asked) in table {
+        let (mut worker, block) = one_reader(Exchange::Peer, &[4, 2], false);
+        let copy = shared(block);
+        let referred = answers
+            .iter()
+            .filter(|a| matches!(a, Err(FetchFailure::Referred(_))));
+        let referred = referred.count() as u64;
+        let mut answers = answers.into_iter();
+        for (peer, in_vain) in asked {
+            let peer = Origin::Peer(WorkerId(peer));
+            let expected = fetch(copy, peer, Some(digest(1)), in_vain.map(WorkerId));
+            assert_eq!(worker.poll_action(), Some(expected), "{what}");
+            if let Some(answer) = answers.next() {
+                worker.handle_input(NOW, Input::Fetched(copy, answer));
+            }
+            worker.check_invariants();
+        }
+        assert!(worker.tally().peer_referred <= referred, "{what}");
+    }
+}
+
+#[test]
+fn a_result_is_put_again_when_its_task_runs_again_or_its_maker_is_lost() {
+    let (mut worker, block) = one_reader(Exchange::Peer, &[4], false);
+    worker.poll_action();
+    let copy = shared(block);
+    worker.handle_input(NOW, Input::Fetched(copy, Ok(Moved::once(8))));
+    assert!(matches!(
+        worker.poll_action(),
+        Some(Action::Compute(LeaseId(1), _))
+    ));
+    for _ in 0..2 {
+        worker.handle_input(NOW, Input::Store(vec![block], StoreReason::Result));
+        assert_eq!(worker.poll_action(), Some(Action::Store(copy)));
+        assert_eq!(worker.poll_action(), None, "one put at a time");
+        worker.handle_input(NOW, Input::Stored(copy, Ok(Moved::once(8))));
+        let said = worker.poll_action();
+        let Some(Action::Send(FromWorker::Durable { keys, .. })) = said else {
+            panic!("{said:?}")
+        };
+        assert_eq!(keys, [block]);
+    }
+}
+
+/// Of three inputs of one size two fit: the third is left for when it is read.
+#[test]
+fn a_preload_ends_where_memory_does() {
+    let plan = plans::weave(2, 3);
+    let keys = plan.sources(0);
+    let settings = one_core(Exchange::Peer, 2 * plan.bytes(&keys[0]));
+    let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
+    worker.handle_input(NOW, Input::Preload(keys.clone()));
+    for key in &keys[..2] {
+        let fetch = fetch(shared(*key), Origin::Source, None, None);
+        assert_eq!(worker.poll_action(), Some(fetch));
+    }
+    assert_eq!(worker.poll_action(), None);
+    worker.handle_input(NOW, Input::Fetched(shared(keys[1]), Ok(Moved::once(8))));
+    assert_eq!(worker.poll_action(), None);
+    worker.handle_input(NOW, Input::Fetched(shared(keys[0]), Ok(Moved::once(8))));
+    let said = worker.poll_action();
+    let Some(Action::Send(FromWorker::Preloaded { keys: came, .. })) = said else {
+        panic!("{said:?}")
+    };
+    assert_eq!(came, [keys[1], keys[0]]);
+}
+
+/// Two blocks are on their way at once, one of them by way of a peer that does not have it: what the line
+/// was busy for counts once.
+#[test]
+fn a_line_is_busy_while_any_block_is_on_its_way() {
+    let at = |millis: u64| Timestamp::from_nanos(millis * 1_000_000);
+    let plan = plans::weave(2, 2);
+    let blocks = [0, 1].map(|task| plan.outputs(&plan.starters(0)[task])[0]);
+    let settings = one_core(Exchange::Peer, 1 << 20);
+    let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
+    let hints = blocks.map(|key| InputHint {
+        key,
+        digest: digest(1),
+        holders: vec![WorkerId(4), WorkerId(2)],
+        durable: false,
+    });
+    worker.handle_input(NOW, Input::Take(hints.to_vec()));
+    let copies = blocks.map(shared);
+    let came = |copy, result| Input::Fetched(copy, result);
+    worker.handle_input(at(3), came(copies[0], Err(FetchFailure::Elsewhere)));
+    worker.handle_input(at(7), came(copies[1], Ok(Moved::once(8))));
+    worker.handle_input(at(10), came(copies[0], Ok(Moved::once(8))));
+    assert_eq!(worker.tally().fetch_ns, 10_000_000);
+    assert_eq!(worker.tally().peer, 16);
+}
