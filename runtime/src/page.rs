@@ -9,7 +9,7 @@ use crate::chart::{Picture, STYLE, escape};
 const PAGE_STYLE: &str = "\
 :root{color-scheme:light dark;--paper:#fff;--ink:#26292e;--faint:#666;--rule:#d9dde2;--code:#f3f5f7}\
 @media (prefers-color-scheme:dark){:root{--paper:#16191d;--ink:#dde1e6;--faint:#9aa3ad;--rule:#343a41;--code:#20252b}}\
-body{margin:0 auto;padding:24px 28px 60px;max-width:1080px;background:var(--paper);color:var(--ink);\
+body{margin:0 auto;padding:24px 28px 60px;max-width:1240px;background:var(--paper);color:var(--ink);\
 font:15px/1.5 Helvetica,Arial,sans-serif}\
 h1{font-size:24px;margin:12px 0 2px}h2{font-size:18px;margin:34px 0 10px}p{margin:8px 0}\
 .note{color:var(--faint)}.wide{overflow-x:auto}\

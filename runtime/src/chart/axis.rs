@@ -60,7 +60,8 @@ impl Unit {
         match self {
             Self::Seconds => crate::report::seconds(value),
             Self::Bytes(_) => self.tick(value),
-            Self::Count if value >= 1000.0 => grouped(value.round() as u64),
+            Self::Count | Self::Number if value >= 1000.0 => grouped(value.round() as u64),
+            Self::Dollars if value >= 1.0 => format!("${value:.2}"),
             _ => self.tick(three_digits(value)),
         }
     }

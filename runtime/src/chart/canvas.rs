@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// Width of a letter in times the size of its font: a little more than Helvetica's mean.
-const LETTER: f64 = 0.56;
+const LETTER: f64 = 0.53;
 
 /// What the classes look like. `f` fills and `l` draws the colours of series: Okabe's and Ito's, which people
 /// with any colour vision tell apart, lighter on dark paper.

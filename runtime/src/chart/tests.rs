@@ -125,7 +125,16 @@ fn ticks_are_named_by_their_unit() {
     for (unit, value, text) in table {
         assert_eq!(unit.tick(value), text);
     }
-    assert_eq!(Unit::Times.value(12.3456), "12.3x");
+    let table = [
+        (Unit::Times, 12.3456, "12.3x"),
+        (Unit::Number, 96_912.4, "96,912"),
+        (Unit::Dollars, 4.3, "$4.30"),
+        (Unit::Dollars, 0.012345, "$0.0123"),
+        (Unit::Number, 0.0, "0"),
+    ];
+    for (unit, value, text) in table {
+        assert_eq!(unit.value(value), text);
+    }
 }
 
 proptest! {

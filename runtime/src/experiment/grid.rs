@@ -5,38 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use super::row::Row;
+use super::settings::{COMMAND, Choices, FLEET, Given, INPUTS, SEED, SET, Setting};
 use super::shipped::SHIPPED;
-use super::toml_text::{Entry, EntryValue, FILE_BYTES_MAX, GridError, Text, Value};
+use super::toml_text::{FILE_BYTES_MAX, GridError, Text, Value};
 
 /// Most runs of an experiment: 10 trees x 10 sizes x 10 repetitions; a page of them has some 500 kB.
 pub const ROWS_MAX: usize = 1_000;
-
-/// Options that an experiment sets itself, or that its rows cannot have.
-const OWN: [(&str, &str); 14] = [
-    ("report", "the experiment keeps each row's report"),
-    ("trace", "name the row to be traced in [show]"),
-    ("quiet", "give it to `peerwren experiment`"),
-    ("log", "give it to `peerwren experiment`"),
-    ("q", RESULTS),
-    ("r", RESULTS),
-    ("l", RESULTS),
-    ("u", RESULTS),
-    ("p", RESULTS),
-    ("c", RESULTS),
-    ("x", RESULTS),
-    ("s", RESULTS),
-    ("vt", RESULTS),
-    ("output", RESULTS),
-];
-const RESULTS: &str = "rows write no results, each would replace the last one's";
-
-/// What comes before options in a line, or makes it the simulator's.
-const COMMAND: &str = "command";
-const INPUTS: &str = "inputs";
-const FLEET: &str = "fleet";
-const SEED: &str = "seed";
-/// Changes of the fleet, by dotted keys.
-const SET: &str = "set";
 
 /// An experiment as its file says it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,23 +34,6 @@ pub struct Experiment {
 pub struct Point {
     settings: Vec<Setting>,
 }
-
-/// An option with its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Setting {
-    /// Its long name; of the fleet's keys `set.` and the key.
-    name: String,
-    value: Given,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Given {
-    Flag(bool),
-    Words(Vec<String>),
-}
-
-/// What varies together, and its alternatives.
-type Choices = Vec<Vec<Setting>>;
 
 impl Experiment {
     /// Reads a file, or the shipped experiment of that name.
@@ -269,160 +226,6 @@ impl Point {
 }
 
 impl Text<'_> {
-    fn expected(self, entry: &Entry, what: &str) -> GridError {
-        let reason = format!("expected {what}, found {}", entry.value.what());
-        self.wrong(entry.line, &entry.key, &reason)
-    }
-
-    /// Options with one value each.
-    fn settings(self, table: &str, options: &[EntryValue]) -> Result<Vec<Setting>, GridError> {
-        let mut settings: Vec<Setting> = Vec::new();
-        for (name, line, value) in options {
-            let key = format!("{table}.{name}");
-            self.check_name(*line, &key, name)?;
-            if name == SET {
-                settings.extend(self.fleet_keys(*line, &key, value)?);
-                continue;
-            }
-            let value = match value {
-                Value::Flag(flag) if ![COMMAND, INPUTS].contains(&name.as_str()) => {
-                    Given::Flag(*flag)
-                }
-                Value::List(list) => {
-                    let words: Option<Vec<_>> = list.iter().map(Value::word).collect();
-                    let words = words.filter(|words| !words.is_empty());
-                    let reason = "expected a list of strings or numbers with at least one of them";
-                    Given::Words(words.ok_or_else(|| self.wrong(*line, &key, reason))?)
-                }
-                other => {
-                    let reason = format!("expected a value, found {}", other.what());
-                    let word = other
-                        .word()
-                        .ok_or_else(|| self.wrong(*line, &key, &reason))?;
-                    Given::Words(vec![word])
-                }
-            };
-            self.check_given(*line, &key, &value)?;
-            settings.push(Setting {
-                name: name.clone(),
-                value,
-            });
-        }
-        Ok(settings)
-    }
-
-    /// Lists of values, each list an axis of the grid.
-    fn axes(self, table: &str, options: &[EntryValue]) -> Result<Vec<Choices>, GridError> {
-        let mut axes = Vec::new();
-        for (name, line, value) in options {
-            let key = format!("{table}.{name}");
-            if name == SET {
-                for (name, line, value) in self.leaves(*line, &key, value)? {
-                    axes.push(self.axis(line, &format!("{table}.{name}"), &name, &value)?);
-                }
-            } else {
-                axes.push(self.axis(*line, &key, name, value)?);
-            }
-        }
-        Ok(axes)
-    }
-
-    fn axis(self, line: usize, key: &str, name: &str, value: &Value) -> Result<Choices, GridError> {
-        let wrong = |reason: &str| self.wrong(line, key, reason);
-        let Value::List(values) = value else {
-            return Err(wrong(&format!(
-                "expected a list of values, found {}",
-                value.what()
-            )));
-        };
-        if values.is_empty() {
-            return Err(wrong("expected a list of values, found an empty one"));
-        }
-        let tables = values
-            .iter()
-            .filter(|value| matches!(value, Value::Table(_)));
-        match tables.count() {
-            0 => self.check_name(line, key, name)?,
-            count if count == values.len() => {}
-            _ => return Err(wrong("expected tables alone, or values alone")),
-        }
-        let mut choices: Choices = Vec::new();
-        for value in values {
-            let choice = match value {
-                Value::Table(options) => self.settings(key, options)?,
-                // A list within the list: several words of one value.
-                value => {
-                    let option = (name.to_owned(), line, value.clone());
-                    let table = key.strip_suffix(name).unwrap_or(key).trim_end_matches('.');
-                    self.one(table, option)?
-                }
-            };
-            if choices.contains(&choice) {
-                return Err(wrong(&format!("has {} twice", value.what())));
-            }
-            choices.push(choice);
-        }
-        Ok(choices)
-    }
-
-    /// One option of an axis, which may be a key of the fleet.
-    fn one(self, table: &str, option: EntryValue) -> Result<Vec<Setting>, GridError> {
-        let (name, line, value) = &option;
-        let Some(word) = value.word().filter(|_| name.starts_with("set.")) else {
-            return self.settings(table, &[option]);
-        };
-        let value = Given::Words(vec![word]);
-        self.check_given(*line, &format!("{table}.{name}"), &value)?;
-        Ok(vec![Setting {
-            name: name.clone(),
-            value,
-        }])
-    }
-
-    fn fleet_keys(self, line: usize, key: &str, value: &Value) -> Result<Vec<Setting>, GridError> {
-        let leaves = self.leaves(line, key, value)?.into_iter();
-        let setting = |(name, line, value): EntryValue| {
-            let reason = format!("expected a value, found {}", value.what());
-            let word = value.word().or(match value {
-                Value::Flag(flag) => Some(flag.to_string()),
-                _ => None,
-            });
-            let word = word.ok_or_else(|| self.wrong(line, &format!("{key}.{name}"), &reason))?;
-            Ok(Setting {
-                name,
-                value: Given::Words(vec![word]),
-            })
-        };
-        leaves.map(setting).collect()
-    }
-
-    /// The values below a table `set`, by their dotted names from `set.` on.
-    fn leaves(self, line: usize, key: &str, value: &Value) -> Result<Vec<EntryValue>, GridError> {
-        let Value::Table(options) = value else {
-            let reason = format!(
-                "expected a table of the fleet's keys, found {}",
-                value.what()
-            );
-            return Err(self.wrong(line, key, &reason));
-        };
-        let mut leaves = Vec::new();
-        let mut waiting: Vec<EntryValue> = Vec::new();
-        let below = |prefix: &str, options: &[EntryValue]| {
-            let named = options.iter().rev();
-            let named =
-                named.map(|(name, line, value)| (format!("{prefix}.{name}"), *line, value.clone()));
-            named.collect::<Vec<_>>()
-        };
-        waiting.extend(below(SET, options));
-        while let Some((name, line, value)) = waiting.pop() {
-            match value {
-                Value::Table(options) => waiting.extend(below(&name, &options)),
-                value => leaves.push((name, line, value)),
-            }
-        }
-        Ok(leaves)
-    }
-
     /// Each axis' choices with each other's, the first axis slowest.
     fn product(
         self,
@@ -493,35 +296,6 @@ impl Text<'_> {
                 "seed is given and repeat is above 1; repeated simulations have seeds of their own",
             )),
             _ => Ok(()),
-        }
-    }
-
-    fn check_name(self, line: usize, key: &str, name: &str) -> Result<(), GridError> {
-        if let Some((_, why)) = OWN.iter().find(|(own, _)| *own == name) {
-            return Err(self.wrong(line, key, &format!("rows cannot have it: {why}")));
-        }
-        let is_option = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let name = name.strip_prefix("set.").unwrap_or(name);
-        let allowed = |c: char| is_option(c) || ".-_".contains(c);
-        if name.is_empty() || name.starts_with('-') || !name.chars().all(allowed) {
-            let reason = "expected an option by its long name, without dashes before it";
-            return Err(self.wrong(line, key, reason));
-        }
-        Ok(())
-    }
-
-    /// Nothing that stands for a value is an option of its own.
-    fn check_given(self, line: usize, key: &str, value: &Given) -> Result<(), GridError> {
-        let Given::Words(words) = value else {
-            return Ok(());
-        };
-        let is_option = |word: &&String| word.starts_with('-') && word.parse::<f64>().is_err();
-        match words.iter().find(is_option) {
-            None => Ok(()),
-            Some(word) => {
-                let reason = format!("expected a value, found `{}`", word.escape_debug());
-                Err(self.wrong(line, key, &reason))
-            }
         }
     }
 }

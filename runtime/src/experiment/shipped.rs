@@ -23,4 +23,20 @@ pub const SHIPPED: &[Shipped] = &[
         name: "workers-cores",
         text: include_str!("shipped/workers-cores.toml"),
     },
+    Shipped {
+        name: "durability-here",
+        text: include_str!("shipped/durability-here.toml"),
+    },
+    Shipped {
+        name: "nat-mix",
+        text: include_str!("shipped/nat-mix.toml"),
+    },
+    Shipped {
+        name: "stragglers",
+        text: include_str!("shipped/stragglers.toml"),
+    },
+    Shipped {
+        name: "durability",
+        text: include_str!("shipped/durability.toml"),
+    },
 ];

@@ -165,7 +165,7 @@ fn what_cannot_be_is_refused_with_file_line_and_key() {
         ),
         (
             "set.a = [1]\nfleet = \"f\"",
-            "g.toml:5: run.set.set.a: expected a value, found a list",
+            "g.toml:5: run.set.a: expected a value, found a list",
         ),
         (
             "set.a = 1",

@@ -39,7 +39,7 @@ pub(super) fn by_source(report: &Report) -> Vec<Picture> {
             (format!("worker {}{lost}", worker.id), worker.bytes)
         })
         .collect();
-    let mut title = "Bytes by worker that received or wrote them".to_owned();
+    let mut title = "Factorization: bytes by worker that received or wrote them".to_owned();
     if report.factor.per_worker.len() > WORKERS_MAX {
         title.push_str(&format!(", the first {WORKERS_MAX}"));
     }

@@ -1,6 +1,7 @@
 //! What a trace says of each worker's time: when its threads computed what, and when blocks were on their way
 //! to it. Reads a file entry by entry and keeps no more than a picture can show.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use super::form::Entry;
 use super::read::{Reader, TraceError, read};
 use crate::chart::{Lane, Picture, SERIES_MAX, Span, Spans};
 
-/// Lanes for compute threads that a picture has: 48 of 14 are 700 high.
+/// Lanes for threads or workers that a picture has: 48 of 27, fetches included, are 1,300 high.
 const LANES_MAX: usize = 48;
 /// Colours for kernels; of all but one, the rest share the last of them. Two more are for fetches.
 const KERNELS_MAX: usize = SERIES_MAX - 2;
@@ -63,14 +64,18 @@ impl Timeline {
         let first = self.all().map(|span| span.begin).reduce(f32::min)?;
         let end = self.all().map(|span| span.end).fold(first, f32::max);
         let at = |time: f32| f64::from((time - first).max(0.0));
-        let shown: Vec<_> = self.threads.keys().copied().take(LANES_MAX).collect();
         let mut title = "What each worker did when".to_owned();
-        if shown.len() < self.threads.len() {
-            title.push_str(&format!(
-                " (the first {} of {} threads)",
-                shown.len(),
-                self.threads.len()
-            ));
+        // Threads of one worker share a lane where each of its own would be too many.
+        let threads = if self.threads.len() > LANES_MAX {
+            title.push_str(", all threads of a worker in one line");
+            self.by_worker()
+        } else {
+            Cow::Borrowed(&self.threads)
+        };
+        let shown: Vec<_> = threads.iter().take(LANES_MAX).collect();
+        if shown.len() < threads.len() {
+            let (some, all) = (shown.len(), threads.len());
+            title.push_str(&format!(", the first {some} of {all} workers"));
         }
         // A single phase is the run.
         let marks = self.phases.iter().filter(|_| self.phases.len() > 1);
@@ -93,7 +98,7 @@ impl Timeline {
     /// A lane for each thread, and under those of a worker one for what it fetched.
     fn lanes(
         &self,
-        shown: &[(u32, u32)],
+        shown: &[(&(u32, u32), &Vec<Lasting>)],
         (colours, fetch_colours): (&[usize], &[usize]),
         at: &dyn Fn(f32) -> f64,
     ) -> Vec<Lane> {
@@ -109,9 +114,9 @@ impl Timeline {
             spans
         };
         let mut lanes = Vec::new();
-        for (place, &(worker, thread)) in shown.iter().enumerate() {
-            let is_first = place == 0 || shown[place - 1].0 != worker;
-            let is_last = shown.get(place + 1).is_none_or(|next| next.0 != worker);
+        for (place, &(&(worker, _), computed)) in shown.iter().enumerate() {
+            let is_first = place == 0 || shown[place - 1].0.0 != worker;
+            let is_last = shown.get(place + 1).is_none_or(|next| next.0.0 != worker);
             let group = if is_first {
                 format!("worker {worker}")
             } else {
@@ -120,7 +125,7 @@ impl Timeline {
             lanes.push(Lane {
                 group,
                 is_thin: false,
-                spans: spans(&self.threads[&(worker, thread)], colours),
+                spans: spans(computed, colours),
             });
             if is_last {
                 let fetched = self.fetches.get(&worker).map_or(&[][..], Vec::as_slice);
@@ -132,6 +137,15 @@ impl Timeline {
             }
         }
         lanes
+    }
+
+    /// What all threads of each worker computed.
+    fn by_worker(&self) -> Cow<'_, BTreeMap<(u32, u32), Vec<Lasting>>> {
+        let mut workers: BTreeMap<(u32, u32), Vec<Lasting>> = BTreeMap::new();
+        for (&(worker, _), computed) in &self.threads {
+            workers.entry((worker, 0)).or_default().extend(computed);
+        }
+        Cow::Owned(workers)
     }
 
     /// Names of the kernels' colours.

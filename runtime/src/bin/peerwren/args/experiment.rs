@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExperimentArgs {
@@ -13,13 +14,12 @@ pub(crate) struct ExperimentArgs {
     #[arg(
         long,
         value_name = "FOLDER",
-        requires = "grid",
         help_heading = "Output",
         env = "PEERWREN_OUT",
         hide_env = true
     )]
     pub(crate) out: Option<PathBuf>,
     /// Checks all rows and prints their lines, and runs nothing
-    #[arg(long, requires = "grid", help_heading = "Output")]
+    #[arg(long, help_heading = "Output", env = "PEERWREN_DRY_RUN", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) dry_run: bool,
 }
