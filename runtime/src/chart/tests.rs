@@ -28,7 +28,7 @@ fn count(svg: &str, name: &str) -> usize {
 #[test]
 fn bars_have_parts_and_long_labels_end_in_dots() {
     let long = "a-word-that-is-longer-than-any-line-of-labels-can-be-and-goes-on-and-on-and-on";
-    let words = "many words that take more than two lines of what a label may have in all, if it is not cut short here";
+    let words = "many words that take more than two lines of what a label may have in all, if it is not cut short here, as this one must be at the latest now, since there is no third line for it";
     let svg = bars(&["short", long, words]).draw().alone();
     // Three in the legend, two parts with values of each bar, the paper.
     assert_eq!(count(&svg, "rect"), 3 + 6 + 1);

@@ -60,7 +60,7 @@ fn grids_that_cannot_be_are_refused_before_anything_runs() {
              unexpected argument 'random:96x96:1' found".to_owned()),
         ("memory = 4096", "check = true",
             "g.toml: peerwren qr random:96x96:1 --engine threads --block 32 --workers 2 --memory 4096 --exchange store: \
-             --memory gives a worker 4 KiB, but 1 x its largest task (tsmqr) need 34.5 KiB: give it more --memory, \
+             --memory gives a worker 4 KiB, but 1 x its largest task (tsqrt) need 80.4 KiB: give it more --memory, \
              fewer --cores or a smaller --block".to_owned()),
         ("repeat = 0", "repeat = 2", "g.toml:3: repeat: expected a number from 1 to 100, found 0".to_owned()),
     ];
@@ -233,6 +233,57 @@ fn an_interrupted_experiment_goes_on_where_it_was() {
     assert_eq!(csv.len(), 7);
     // The trace of the shown one is the seventh.
     assert_eq!(names(&runs).len(), 7);
+}
+
+#[test]
+fn a_simulated_experiment_is_the_same_wherever_it_runs() {
+    let folder = Folder::new("experiment-simulated");
+    let grid = GRID
+        .replace(
+            "engine = \"threads\"",
+            "fleet = \"lambda-now\"\nset.nat.punch_s = 0.5",
+        )
+        .replace("check = true\n", "")
+        .replace("96x96", "512x512")
+        .replace("[show]", "set.nat.unreachable = [0.0, 1.0]\n[show]");
+    fs::write(folder.0.join("g.toml"), grid).unwrap();
+    for out in ["a", "b"] {
+        succeed(&folder.0, &format!("experiment g.toml --out {out} --quiet"));
+    }
+    let read = |name: &str| fs::read_to_string(folder.0.join(name)).unwrap();
+    assert_eq!(read("a/results.csv"), read("b/results.csv"));
+    let rows = lines(read("a/results.csv").as_bytes());
+    assert_eq!(rows.len(), 9);
+    assert!(
+        rows[8].contains(
+            "peerwren sim qr random:512x512:1 --fleet lambda-now --set nat.punch_s=0.5 --block 32 --workers 2 \
+             --exchange peer --set nat.unreachable=1.0 --seed 2"
+        ),
+        "{}",
+        rows[8]
+    );
+    let column = |name: &str| {
+        rows[0]
+            .split(',')
+            .position(|column| column == name)
+            .unwrap()
+    };
+    let peer: Vec<&str> = rows[1..]
+        .iter()
+        .map(|row| row.split(',').nth(column("peer_bytes")).unwrap())
+        .collect();
+    // Store, store, and peers that reach each other or do not; two seeds each.
+    assert!(peer[4] != "0" && peer[5] != "0", "{peer:?}");
+    assert!(
+        [0, 1, 2, 3, 6, 7].iter().all(|row| peer[*row] == "0"),
+        "{peer:?}"
+    );
+    let grid = read("g.toml").replace("nat.punch_s", "nat.punsh_s");
+    fs::write(folder.0.join("g.toml"), grid).unwrap();
+    let output = peerwren(&folder.0, "experiment g.toml --out c");
+    assert!(told(&output).contains("nat.punsh_s"), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!folder.0.join("c").exists());
 }
 
 #[test]
