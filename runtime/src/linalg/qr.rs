@@ -3,7 +3,7 @@
 
 use super::job::{Builder, Measure, link};
 use crate::matrix::SourceSpec;
-use crate::options::{Heads, Resolved, Tree};
+use crate::options::{Heads, LOOKAHEAD, Resolved, Tree};
 use crate::plan::InputFrom;
 use crate::run::RunError;
 
@@ -13,8 +13,11 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let (m, n) = builder.shape(0);
     let k = m.min(n);
     let (factor, _) = programs(&options.tree);
-    let params = params(options, (m, n))?;
+    let mut params = params(options, (m, n))?;
     let numpywren = matches!(options.tree, Tree::Numpywren { .. });
+    if !numpywren && options.lookahead != LOOKAHEAD {
+        params.push(("look", options.lookahead.into()));
+    }
     let a = if numpywren { "I" } else { "A" };
     let input = builder.input(0)?;
     let factored = builder.phase("factor", factor, &params, vec![(a, input)]);

@@ -56,7 +56,8 @@ impl Candidate {
 }
 
 /// The worker for a ready task: `candidates` in the order of worker ids, `draw` a number that
-/// depends on the task alone. `None` only without candidates.
+/// depends on the task alone. Of equals the one that came last: where lives end, it has the most time left, and
+/// a task is not given to one leaving worker after the other. `None` only without candidates.
 #[must_use]
 pub fn place(policy: Policy, candidates: &[Candidate], draw: u64) -> Option<WorkerId> {
     let home = candidates.iter().find(|c| c.is_home);
@@ -100,7 +101,7 @@ fn least<'a>(
             cost(a)
                 .total_cmp(&cost(b))
                 .then(b.is_home.cmp(&a.is_home))
-                .then(a.worker.cmp(&b.worker))
+                .then(b.worker.cmp(&a.worker))
         })
         .map(|c| c.worker)
 }

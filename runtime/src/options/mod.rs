@@ -28,6 +28,7 @@ pub use engine::{EngineKind, Factor, ScalingOptions};
 pub use facts::MachineFacts;
 pub use remote::RemoteOptions;
 pub use replay::{Replay, ReplayError};
+pub(crate) use resolve::LOOKAHEAD;
 pub use resolve::{Chosen, OptionError, Resolved, Tree};
 pub use size::{ByteSize, SizeError};
 
@@ -65,6 +66,8 @@ pub struct RunOptions {
     pub block: Option<u32>,
     /// Inner block of the kernels.
     pub ib: Option<u32>,
+    /// How far panels of a QR run ahead of the updates behind them; by memory and shape when absent.
+    pub lookahead: Option<u32>,
     /// Reduction tree and rank grid.
     pub tree: TreeChoice,
     /// Number of workers; with `scaling` the most there may be.
@@ -109,6 +112,7 @@ impl Default for RunOptions {
         Self {
             block: None,
             ib: None,
+            lookahead: None,
             tree: TreeChoice::Auto,
             workers: None,
             scaling: None,

@@ -220,7 +220,15 @@ impl Network {
         let flows = &line.flows[way];
         let mut limits: Vec<(f64, usize)> = flows
             .iter()
-            .map(|&flow| (self.limit(flow, way), flow))
+            .map(|&flow| {
+                // Of its other line it gets what it gets, which counts there.
+                let limit = if flow == place {
+                    self.flows[flow].most
+                } else {
+                    self.limit(flow, way)
+                };
+                (limit, flow)
+            })
             .collect();
         limits.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
         let mut left = line.speed[way];

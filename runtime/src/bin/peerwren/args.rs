@@ -214,6 +214,17 @@ pub(crate) struct RunArgs {
         value_parser = whole_number, allow_negative_numbers = true
     )]
     ib: Option<u32>,
+    /// How far panels of a QR run ahead of the updates behind them; with one for each column of tiles they come
+    /// one after the other, which needs less memory [default: 8; by --memory where that is small]
+    #[arg(
+        long,
+        value_name = "L",
+        help_heading = "Plan",
+        env = "PEERWREN_LOOKAHEAD",
+        hide_env = true,
+        value_parser = whole_number, allow_negative_numbers = true
+    )]
+    lookahead: Option<u32>,
     /// Reduction tree: auto, flat, binary, grid:PxQ[:chain|:binary] or numpywren
     #[arg(long, value_name = "TREE", help_heading = "Plan", default_value_t = TreeChoice::Auto, env = "PEERWREN_TREE", hide_env = true)]
     tree: TreeChoice,
@@ -394,6 +405,7 @@ impl RunArgs {
         Ok(RunOptions {
             block: self.block,
             ib: self.ib,
+            lookahead: self.lookahead,
             tree: self.tree,
             workers: self.workers,
             scaling: self.autoscale.map(|factor| ScalingOptions {

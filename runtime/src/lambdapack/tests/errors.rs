@@ -296,7 +296,7 @@ fn wrong_parameters_are_named() {
         ("m=4 n=4", "qr_grid needs the parameter `nb`"),
         (
             "m=4 n=4 nb=2 grid=3",
-            "qr_grid has no parameter `grid`; it has: m, n, nb, ib, P, Q, bin, rot, HP, HQ, r",
+            "qr_grid has no parameter `grid`; it has: m, n, nb, ib, P, Q, bin, rot, HP, HQ, r, look",
         ),
         (
             "m=0 n=4 nb=2",

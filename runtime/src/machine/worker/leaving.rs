@@ -15,8 +15,8 @@ const OWN_SHARE: u64 = 4;
 
 /// Bytes a second at which blocks are given away, before any has come: 600 Mbit/s, a Lambda's card.
 const SPEED_FIRST: f64 = 75e6;
-/// For how many seconds that is believed against what is measured: some blocks' time.
-const BELIEF_S: f64 = 4.0;
+/// For how long blocks must have been on their way before that is told from them.
+const MEASURED_AFTER: Duration = Duration::from_secs(1);
 /// What a replacement takes to be there, and what all takes longer than it should.
 const START: Duration = Duration::from_secs(5);
 
@@ -44,8 +44,11 @@ impl Pace {
     /// were on their way to it for `busy`: a replacement starts, threads end the two tasks that they may have
     /// each, and by half of the time the heirs have the blocks, or else the store gets them in the other half.
     pub(super) fn notice(&self, bytes: u64, busy: Duration) -> Duration {
-        let came = self.bytes as f64 + SPEED_FIRST * BELIEF_S;
-        let speed = came / (busy.as_secs_f64() + BELIEF_S);
+        let speed = if busy < MEASURED_AFTER {
+            SPEED_FIRST
+        } else {
+            self.bytes as f64 / busy.as_secs_f64()
+        };
         let moving = Duration::from_secs_f64((bytes as f64 / speed.max(1.0)).min(1e6));
         (START + moving).max(self.kernel) * 2
     }
