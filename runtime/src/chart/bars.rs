@@ -5,7 +5,7 @@ use super::canvas::{Anchor, Canvas, Picture, width_of};
 
 const WIDTH: f64 = 900.0;
 /// Room for labels at most; longer ones take two lines, and end in dots after that.
-const LABELS_MAX: f64 = 330.0;
+const LABELS_MAX: f64 = 350.0;
 /// Room behind the longest bar for its sum.
 const SUMS: f64 = 80.0;
 /// From one bar to the next, and the thickness of one.
