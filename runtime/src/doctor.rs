@@ -13,8 +13,8 @@ use std::time::Duration;
 use peerwren_transports::store::Place;
 use serde::Serialize;
 
-pub use fleet::this_machine;
-
+pub use self::fleet::this_machine;
+pub use self::machine::machine;
 use crate::options::RunOptions;
 use crate::run::RunError;
 

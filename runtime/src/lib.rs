@@ -37,6 +37,7 @@
 //! cost        counts the bytes that a program moves, without running it
 //! forecast    what a plan would take: time, bytes, memory, dollars
 //! sim         runs of a plan on a fleet that is not there, with the machines of real ones
+//! experiment  grids of runs: what varies, their table and their pictures
 //! cloud       the Lambda function that workers run in
 //! prices      what a run in the cloud costs in dollars
 //! control     the messages between a coordinator and its workers
@@ -47,17 +48,20 @@
 //! ```
 //!
 //! Private: `actors` drive the machines, `engine` runs workers, `run` puts a run together,
-//! `durable` finds its durable blocks, `whole` writes files that are whole or not there. The crates
+//! `durable` finds its durable blocks, `whole` writes files that are whole or not there, `chart` and `page`
+//! draw figures and put them on a page. The crates
 //! below are `peerwren-kernels` (tiles; re-exported as [`kernels`]) and `peerwren-transports` (blocks,
 //! QUIC, stores).
 
 mod actors;
+mod chart;
 pub mod cloud;
 pub mod control;
 pub mod cost;
 pub mod doctor;
 mod durable;
 mod engine;
+pub mod experiment;
 pub mod forecast;
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
@@ -69,6 +73,7 @@ pub mod manifest;
 pub mod matrix;
 pub mod options;
 mod outcome;
+mod page;
 pub mod plan;
 pub mod prices;
 pub mod remote;

@@ -91,7 +91,9 @@ impl Interrupt {
         self.0.1.notify_one();
     }
 
-    fn is_triggered(&self) -> bool {
+    /// Whether somebody asked for it.
+    #[must_use]
+    pub fn is_triggered(&self) -> bool {
         self.0.0.load(Ordering::SeqCst)
     }
 

@@ -1,5 +1,5 @@
 //! What a traced run tells: its events as data, how they become a file, and what the file says of one
-//! block. Decides nothing: the machines note what they do, and only in a run that is traced.
+//! block, or of each worker's time. Decides nothing: the machines note what they do, and only in a run that is traced.
 #![allow(
     missing_docs,
     reason = "the archived variants that rkyv derives cannot be documented"
@@ -9,16 +9,20 @@ mod chrome;
 mod clocks;
 mod form;
 mod lanes;
+mod read;
 mod spool;
 mod story;
+mod timeline;
 mod words;
 
 use peerwren_transports::block::{BlockKey, Digest};
 use rkyv::{Archive, Deserialize, Serialize};
 
 pub(crate) use self::chrome::Header;
+pub use self::read::TraceError;
 pub(crate) use self::spool::{Spool, TraceFile};
 pub use self::story::{Story, StoryError};
+pub use self::timeline::Timeline;
 use crate::control::{Origin, Purpose, StoreReason};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::plan::TaskId;

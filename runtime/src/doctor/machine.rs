@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit};
 use super::Finding;
 use crate::actors::worker::{cpu_name, fingerprint};
 use crate::options::{ByteSize, MachineFacts};
+use crate::report::counted;
 
 /// A worker's own needs of descriptors: a socket, 8 files at a time, some 64 connections with a store.
 const DESCRIPTORS_MIN: u64 = 128;
@@ -31,6 +32,15 @@ pub(super) fn examine() -> Vec<Finding> {
         buffer("receive buffer", "net/core/rmem_max"),
         buffer("send buffer", "net/core/wmem_max"),
     ]
+}
+
+/// This machine in a few words: its cores, processor and the memory that is free.
+#[must_use]
+pub fn machine() -> String {
+    let facts = MachineFacts::read();
+    let free = ByteSize(facts.memory_available_bytes);
+    let cores = counted(facts.cores.into(), "core");
+    format!("{cores}, {}, {free} free", cpu_name())
 }
 
 fn processor(facts: &MachineFacts) -> Finding {

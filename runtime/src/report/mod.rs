@@ -1,8 +1,10 @@
-//! What a run tells at its end and on its way: the report that other tools read, the summary and the
-//! progress that people read.
+//! What a run tells at its end and on its way: the report that other tools read, the summary, the page
+//! and the progress that people read.
 //!
 //! Owns the fields and their meaning. Counts nothing itself: the engine fills the fields in.
 
+mod page;
+pub(crate) mod pictures;
 mod progress;
 mod summary;
 mod write;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::options::Chosen;
 
+pub use page::{PageExtras, is_page, page};
 pub use progress::{Phase, Progress, ProgressBar};
 pub use summary::{Summary, summarize};
 pub(crate) use summary::{counted, grouped, seconds};

@@ -13,9 +13,9 @@ const RATIO_MAX: f64 = 30.0;
 /// A finished run as text.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    title: String,
+    pub(super) title: String,
     /// Name and text; lines after the first of a text start under it.
-    lines: Vec<(String, String)>,
+    pub(super) lines: Vec<(String, String)>,
 }
 
 /// Puts a report into words. `files` are the results by name, such as ("q", "q.npy").

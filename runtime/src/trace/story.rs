@@ -1,37 +1,21 @@
-//! What a trace says of one block, in the order of time: who made it, where it went and why. Reads a file
+//! What a trace says of one block, in the order of time: who made it, where it went and why. Is told a file
 //! entry by entry and keeps those that speak of the block.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufReader};
 use std::path::Path;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-use super::form::{About, Entry, FORM};
+use super::form::{About, Entry};
+use super::read::{Reader, TraceError, read};
 use crate::options::ByteSize;
 
 /// Why there is no story.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoryError {
-    /// The file cannot be read.
-    #[error("trace {path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file is no trace.
-    #[error("trace {path}: expected a file that `--trace` of a run has written, found {found}")]
-    NoTrace {
-        /// The file.
-        path: String,
-        /// What it is instead.
-        found: String,
-    },
+    /// The file cannot be read, or is no trace.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The text cannot be a block's name.
     #[error(
         "`{0}` is no block's name; expected a family and indices, such as V[1,0], or 3/1.0 as logs \
@@ -68,38 +52,15 @@ impl Story {
     /// # Errors
     /// A file that is no trace, and a block that it does not speak of.
     pub fn read(path: &Path, key: &str) -> Result<Self, StoryError> {
-        let shown = path.to_string_lossy().escape_debug().to_string();
-        let unreadable = |source| StoryError::Unreadable {
-            path: shown.clone(),
-            source,
-        };
-        let name = Name::parse(key)?;
-        let file = File::open(path).map_err(unreadable)?;
         let mut gathered = Gathered {
-            name,
+            name: Name::parse(key)?,
             key: None,
-            about: None,
+            families: Vec::new(),
             entries: Vec::new(),
             departures: Vec::new(),
-            families: BTreeMap::new(),
+            reaches: BTreeMap::new(),
         };
-        let mut json = serde_json::Deserializer::from_reader(BufReader::new(file));
-        if let Err(error) = Top(&mut gathered).deserialize(&mut json) {
-            return Err(match error.io_error_kind() {
-                Some(kind) => unreadable(kind.into()),
-                None => StoryError::NoTrace {
-                    path: shown,
-                    found: error.to_string(),
-                },
-            });
-        }
-        let about = gathered.about.take();
-        let Some(about) = about.filter(|about| about.peerwren_trace == FORM) else {
-            return Err(StoryError::NoTrace {
-                path: shown,
-                found: "another one's".to_owned(),
-            });
-        };
+        let about = read(path, &mut gathered)?;
         gathered.tell(&about)
     }
 }
@@ -168,14 +129,19 @@ struct Gathered {
     name: Name,
     /// Its name in the trace, once that has told its families.
     key: Option<String>,
-    about: Option<About>,
+    /// Names of the families by number.
+    families: Vec<String>,
     entries: Vec<Entry>,
     /// Workers that were lost or left.
     departures: Vec<Entry>,
-    families: BTreeMap<String, Reach>,
+    reaches: BTreeMap<String, Reach>,
 }
 
-impl Gathered {
+impl Reader for Gathered {
+    fn about(&mut self, about: &About) {
+        self.families.clone_from(&about.families);
+    }
+
     fn take(&mut self, entry: Entry) {
         if entry.cat == "worker" && ["lost", "left"].contains(&entry.name.as_str()) {
             self.departures.push(entry);
@@ -185,16 +151,19 @@ impl Gathered {
         let made = args.makes.iter().map(|made| made.block.as_str());
         let named = args.block.as_deref().into_iter().chain(made);
         for block in named.clone() {
-            note(&mut self.families, block);
+            note(&mut self.reaches, block);
         }
-        let families = self.about.as_ref().map_or(&[][..], |about| &about.families);
-        let key = self.key.get_or_insert_with(|| self.name.in_trace(families));
+        let key = self
+            .key
+            .get_or_insert_with(|| self.name.in_trace(&self.families));
         let others = args.reads.iter().chain(&args.missing).map(String::as_str);
         if named.chain(others).any(|block| block == key) {
             self.entries.push(entry);
         }
     }
+}
 
+impl Gathered {
     fn tell(mut self, about: &About) -> Result<Story, StoryError> {
         let key = self.name.in_trace(&about.families);
         if self.entries.is_empty() {
@@ -226,15 +195,15 @@ impl Gathered {
         let family = number.and_then(|number: usize| about.families.get(number));
         let family = family.unwrap_or(&self.name.family);
         let like = |other: &&String| other.eq_ignore_ascii_case(family);
-        let family = self.families.keys().find(like).unwrap_or(family);
-        match self.families.get(family) {
+        let family = self.reaches.keys().find(like).unwrap_or(family);
+        match self.reaches.get(family) {
             Some((first, last)) => format!(
                 "{family} goes from {} to {}",
                 named(family, first),
                 named(family, last)
             ),
             None => {
-                let known: Vec<_> = self.families.keys().map(String::as_str).collect();
+                let known: Vec<_> = self.reaches.keys().map(String::as_str).collect();
                 format!("its families are {}", known.join(", "))
             }
         }
@@ -454,60 +423,4 @@ impl<'a> Teller<'a> {
 /// How long an entry lasted.
 fn took(entry: &Entry) -> String {
     crate::report::seconds(entry.dur.unwrap_or(0.0) / 1e6)
-}
-
-// ---- reading
-
-struct Top<'a>(&'a mut Gathered);
-
-impl<'de> DeserializeSeed<'de> for Top<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Top<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with `otherData` and `traceEvents`")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some(name) = map.next_key::<String>()? {
-            match name.as_str() {
-                "otherData" => self.0.about = Some(map.next_value()?),
-                "traceEvents" => map.next_value_seed(Events(&mut *self.0))?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Events<'a>(&'a mut Gathered);
-
-impl<'de> DeserializeSeed<'de> for Events<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Events<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of trace events")
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<(), S::Error> {
-        while let Some(entry) = seq.next_element::<Entry>()? {
-            self.0.take(entry);
-        }
-        Ok(())
-    }
 }

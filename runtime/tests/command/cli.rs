@@ -256,7 +256,7 @@ const REFUSED: &[(&str, &str)] = &[
     // usage
     (
         "",
-        "expected a subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, story, resume, coordinator, worker, doctor, store, lambda, completions, man; try --help",
+        "expected a subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, experiment, story, resume, coordinator, worker, doctor, store, lambda, completions, man; try --help",
     ),
     (
         "qr",
@@ -276,12 +276,8 @@ const REFUSED: &[(&str, &str)] = &[
         "the argument '--block <NB>' cannot be used multiple times",
     ),
     (
-        "man experiment",
-        "`peerwren experiment` is not in this version; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, story, resume, coordinator, worker, doctor, store, lambda, completions, man",
-    ),
-    (
         "qrr good.npy",
-        "`qrr` is no subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, story, resume, coordinator, worker, doctor, store, lambda, completions, man",
+        "`qrr` is no subcommand; this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, experiment, story, resume, coordinator, worker, doctor, store, lambda, completions, man",
     ),
     // outputs, found before the work
     (

@@ -5,6 +5,7 @@ mod cli;
 mod contract;
 mod doctor;
 mod end_to_end;
+mod experiment;
 mod faults;
 mod pivots;
 mod plan;

@@ -1,6 +1,7 @@
 //! The arguments of the command, their help, and what is wrong with them in one line.
 
 mod doctor;
+mod experiment;
 mod plan;
 mod remote;
 mod sim;
@@ -15,9 +16,10 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use doctor::DoctorArgs;
+pub(crate) use experiment::ExperimentArgs;
 use peerwren::options::{
     ByteSize, Calibration, ControlChoice, Durability, EngineKind, Exchange, Factor, LISTEN_DEFAULT,
     Policy, RunOptions, ScalingOptions, StoreChoice, TreeChoice,
@@ -36,10 +38,7 @@ use crate::lambda::LambdaCommand;
 use crate::resume::ResumeArgs;
 use crate::version;
 
-/// Subcommands of the contract that this version does not have.
-const LATER_COMMANDS: [&str; 1] = ["experiment"];
-
-const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
+const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, experiment, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
 
 /// Dense linear algebra on workers that exchange their blocks with each other.
 #[derive(Debug, Parser)]
@@ -76,6 +75,18 @@ pub(crate) enum Command {
             peerwren sim --show lambda-now > mine.toml"
     )]
     Sim(SimArgs),
+    /// Runs an operation with all combinations of options in a file: a table, pictures and a page
+    #[command(
+        after_help = "The file is TOML: title, repeat, [run] with options that are fixed (command, inputs, fleet, and options \
+            by their long names), [grid] with lists of values or of tables, [show] with the values of the row to be \
+            drawn. A row is one line of this command, and is run as that line would be, without PEERWREN_* variables. \
+            After Ctrl-C the same command goes on with the rows that are left.\n\n\
+            Examples: those that are shipped, what one would run, and a run of it\n  \
+            peerwren experiment\n  \
+            peerwren experiment block-size --dry-run\n  \
+            peerwren experiment block-size --out block-size"
+    )]
+    Experiment(ExperimentArgs),
     /// Tells what became of one block of a traced run: who made it, where it went and why
     #[command(after_help = "Example: a run, and one of its blocks\n  \
             peerwren qr random:2048x2048 --block 256 --trace t.json\n  \
@@ -366,7 +377,7 @@ pub(crate) struct RunArgs {
     )]
     calibration: Option<PathBuf>,
 
-    /// Writes the report of the run, in bytes and seconds
+    /// Writes the report of the run, in bytes and seconds; as a page with pictures where the name ends in .html
     #[arg(
         long,
         value_name = "FILE.json",
@@ -436,6 +447,18 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     Cli::try_parse_from(arguments)
 }
 
+/// Reads the arguments of an experiment's row, the program's name first. What is in the environment is not
+/// the row's.
+pub(crate) fn parse_row(words: &[String]) -> Result<Cli, clap::Error> {
+    let matches = without_environment(Cli::command()).try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn without_environment(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| argument.env(None::<&'static str>));
+    command.mut_subcommands(without_environment)
+}
+
 /// The one line of a usage error.
 pub(crate) fn explain(error: &clap::Error) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -467,8 +490,6 @@ pub(crate) fn unknown_command(name: &str) -> Failure {
     let is_known = THIS_VERSION_HAS.split([' ', ',']).any(|word| word == name);
     Failure::Usage(if is_known {
         format!("`{name}` is no subcommand here; try --help")
-    } else if LATER_COMMANDS.contains(&name) {
-        format!("`peerwren {name}` is not in this version; {THIS_VERSION_HAS}")
     } else {
         format!(
             "`{}` is no subcommand; {THIS_VERSION_HAS}",

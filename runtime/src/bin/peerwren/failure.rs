@@ -30,6 +30,23 @@ impl Failure {
         Self::Program(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
     }
 
+    /// The same, told of something.
+    pub(crate) fn within(self, what: &str) -> Self {
+        match self {
+            Self::Usage(reason) => Self::Usage(format!("{what}: {reason}")),
+            Self::Run(reason) => Self::Run(format!("{what}: {reason}")),
+            // A diagnosis names its place.
+            Self::Program(diagnosis) => Self::Program(diagnosis),
+        }
+    }
+
+    /// Why, in one line.
+    pub(crate) fn into_reason(self) -> String {
+        match self {
+            Self::Usage(reason) | Self::Run(reason) | Self::Program(reason) => one_line(&reason),
+        }
+    }
+
     /// Prints the one line, or a diagnosis, and gives the exit status.
     pub(crate) fn report(self) -> ExitCode {
         let (reason, status) = match self {

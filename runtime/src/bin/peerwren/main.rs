@@ -5,6 +5,7 @@
 
 mod args;
 mod doctor;
+mod experiment;
 mod failure;
 mod interrupt;
 mod lambda;
@@ -48,6 +49,7 @@ fn run(started: Instant) -> Result<(), Failure> {
     match cli.command {
         Command::Work(work) => work::run(&work, &cli.common, started),
         Command::Plan(arguments) => plan::run(&arguments, &cli.common),
+        Command::Experiment(arguments) => experiment::run(&arguments, &cli.common),
         Command::Sim(arguments) => sim::run(&arguments, &cli.common, started),
         Command::Story(arguments) => story::run(&arguments),
         Command::Lambda(command) => lambda::run(command, &cli.common),

@@ -5,15 +5,15 @@ use std::path::Path;
 use peerwren::cloud::assumed;
 use peerwren::forecast::{draw, forecast};
 use peerwren::lambdapack::ProgramError;
-use peerwren::linalg::{self, Request};
+use peerwren::linalg::Request;
 use peerwren::matrix::{MatrixSource, Place, overlap};
 use peerwren::options::MachineFacts;
 use peerwren::plan::Plan;
-use peerwren::report::{check_text_file, write_text_file};
+use peerwren::report::{check_text_file, is_page, write_text_file};
 
 use crate::args::{Common, PlanArgs};
 use crate::failure::Failure;
-use crate::work::{check, explain};
+use crate::work::{self, check};
 
 /// Tells what the operation that the arguments describe would take.
 pub(crate) fn run(arguments: &PlanArgs, common: &Common) -> Result<(), Failure> {
@@ -28,14 +28,15 @@ pub(crate) fn run(arguments: &PlanArgs, common: &Common) -> Result<(), Failure> 
         ));
     }
     let report = asked.run.report.as_deref();
+    if report.is_some_and(is_page) {
+        return Err(Failure::usage(
+            "--report FILE.html is of a run, and `peerwren plan` runs nothing; write it as .json",
+        ));
+    }
     check_files(arguments, &request, report)?;
-    let mut job = linalg::plan(&request).map_err(explain)?;
+    let (mut job, plan) = work::plan(&request)?;
     let named: Vec<_> = asked.inputs.iter().map(|input| input.text).collect();
     job.input = asked.operation.applied_to(&named);
-    let plan = Plan::new(job.plan.clone(), request.kernels.clone());
-    let plan = plan.map_err(|error| explain(error.into()))?;
-    plan.check_memory(request.options.cores, request.options.memory)
-        .map_err(Failure::usage)?;
     // Sooner refused than measured.
     let graph = arguments.dot.as_deref().map(|path| graph(&plan, path));
     let graph = graph.transpose()?;

@@ -143,7 +143,11 @@ pub(crate) fn run(
     bar.clear();
     let mut outcome = outcome.map_err(work::explain)?;
     outcome.report.startup_s += checked_s;
-    work::tell(outcome, report.as_deref(), common, started)
+    let told = work::Told {
+        report: report.as_deref(),
+        trace: arguments.trace.as_deref(),
+    };
+    work::tell(outcome, told, common, started)
 }
 
 fn list() -> Result<(), Failure> {

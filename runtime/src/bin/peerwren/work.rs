@@ -1,14 +1,21 @@
 //! The operations, `peerwren qr` and its like: checks everything that can be checked, then runs.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use peerwren::RunError;
 use peerwren::cloud::fit;
-use peerwren::linalg::{self, Outcome, Request};
+use peerwren::experiment::shell_line;
+use peerwren::linalg::{self, Job, Outcome, Request};
 use peerwren::matrix::{MatrixSource, Place, ResultPlace, overlap};
 use peerwren::options::{MachineFacts, Replay, RunOptions};
-use peerwren::report::{ProgressBar, Report, check_text_file, summarize};
+use peerwren::plan::Plan;
+use peerwren::report::{
+    PageExtras, ProgressBar, Report, Summary, check_text_file, is_page, page, summarize,
+    write_text_file,
+};
+use peerwren::trace::Timeline;
+use peerwren::{RunError, doctor};
 
 use crate::args::{Asked, Common, LogLevel, Work};
 use crate::failure::Failure;
@@ -17,10 +24,15 @@ use crate::interrupt;
 /// Runs the operation that the arguments describe.
 pub(crate) fn run(work: &Work, common: &Common, started: Instant) -> Result<(), Failure> {
     let asked = work.asked()?;
+    let options = options(&asked)?;
+    run_with(&asked, options, common, started, || {})
+}
+
+/// The options that the arguments give, with what their engine says of them.
+pub(crate) fn options(asked: &Asked<'_>) -> Result<RunOptions, Failure> {
     let options = asked.run.options()?;
     options.check_engine().map_err(Failure::usage)?;
-    let options = fit(options, asked.run.cores).map_err(Failure::usage)?;
-    run_with(&asked, options, common, started, || {})
+    fit(options, asked.run.cores).map_err(Failure::usage)
 }
 
 /// Runs the operation with options that are made of more than its arguments; `begins` is called when
@@ -35,6 +47,17 @@ pub(crate) fn run_with(
     let mut request = check(asked, options)?;
     request.interrupt = interrupt::on_signals()?;
     begins();
+    let outcome = perform(asked, request, common, started)?;
+    tell(outcome, Told::of(asked), common, started)
+}
+
+/// Runs what was checked, and gives back what came of it.
+pub(crate) fn perform(
+    asked: &Asked<'_>,
+    request: Request,
+    common: &Common,
+    started: Instant,
+) -> Result<Outcome, Failure> {
     let checked_s = started.elapsed().as_secs_f64();
     let bar = progress_bar(common);
     let outcome = linalg::run(request, &mut |progress| bar.update(progress));
@@ -43,7 +66,18 @@ pub(crate) fn run_with(
     let named: Vec<_> = asked.inputs.iter().map(|input| input.text).collect();
     outcome.report.plan.input = asked.operation.applied_to(&named);
     outcome.report.startup_s += checked_s;
-    tell(outcome, asked.run.report.as_deref(), common, started)
+    outcome.report.wall_s = started.elapsed().as_secs_f64();
+    Ok(outcome)
+}
+
+/// The plan of what was checked, and whether a worker has memory for it.
+pub(crate) fn plan(request: &Request) -> Result<(Job, Arc<Plan>), Failure> {
+    let job = linalg::plan(request).map_err(explain)?;
+    let plan = Plan::new(job.plan.clone(), request.kernels.clone());
+    let plan = plan.map_err(|error| explain(error.into()))?;
+    plan.check_memory(request.options.cores, request.options.memory)
+        .map_err(Failure::usage)?;
+    Ok((job, plan))
 }
 
 /// A bar on the terminal, where it does not disturb.
@@ -53,10 +87,26 @@ pub(crate) fn progress_bar(common: &Common) -> ProgressBar {
     ProgressBar::new(common.quiet || talkative)
 }
 
+/// Files that tell of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) report: Option<&'a Path>,
+    pub(crate) trace: Option<&'a Path>,
+}
+
+impl<'a> Told<'a> {
+    pub(crate) fn of(asked: &Asked<'a>) -> Self {
+        Self {
+            report: asked.run.report.as_deref(),
+            trace: asked.run.trace.as_deref(),
+        }
+    }
+}
+
 /// Writes the report and shows the summary of a run that began with this command.
 pub(crate) fn tell(
     outcome: Outcome,
-    report_path: Option<&Path>,
+    told: Told<'_>,
     common: &Common,
     started: Instant,
 ) -> Result<(), Failure> {
@@ -66,23 +116,58 @@ pub(crate) fn tell(
         trace_error,
     } = outcome;
     report.wall_s = started.elapsed().as_secs_f64();
-    if let Some(path) = report_path {
-        report.write(path).map_err(Failure::run)?;
-    }
+    let summary = summarize(&report, &files);
+    // The trace that failed is not there to be drawn.
+    let trace = told.trace.filter(|_| trace_error.is_none());
+    write_report(Told { trace, ..told }, &report, &summary)?;
     if !common.quiet {
-        crate::print(summarize(&report, &files).to_string().as_bytes())?;
+        crate::print(summary.to_string().as_bytes())?;
     }
     if let Some(error) = trace_error {
         return Err(Failure::run(error));
     }
-    if report.is_sound() {
-        Ok(())
-    } else {
-        Err(Failure::run(format!(
-            "the results are not sound: {} where 30 is the most; please report this with the input",
-            report.ratios()
-        )))
+    check_sound(&report)
+}
+
+/// Writes the report where it is wanted: as a page, with the line of this command and what its trace says, or
+/// as JSON.
+pub(crate) fn write_report(
+    told: Told<'_>,
+    report: &Report,
+    summary: &Summary,
+) -> Result<(), Failure> {
+    let Some(path) = told.report else {
+        return Ok(());
+    };
+    if !is_page(path) {
+        return report.write(path).map_err(Failure::run);
     }
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let line: Vec<String> = std::iter::once("peerwren".to_owned())
+        .chain(arguments)
+        .collect();
+    // A trace that went into a pipe is gone.
+    let trace = told.trace.filter(|path| path.is_file());
+    let timeline = trace.map(Timeline::read).transpose();
+    let timeline = timeline.map_err(Failure::run)?;
+    let extras = PageExtras {
+        line: Some(&shell_line(&line)),
+        machine: Some(&doctor::machine()),
+        timeline: timeline.as_ref(),
+    };
+    write_text_file("report", path, &page(report, summary, &extras)).map_err(Failure::run)
+}
+
+/// Results that are not sound are no results.
+pub(crate) fn check_sound(report: &Report) -> Result<(), Failure> {
+    if report.is_sound() {
+        return Ok(());
+    }
+    Err(Failure::run(format!(
+        "the results are not sound: {} where 30 is the most; please report this with the input",
+        report.ratios()
+    )))
 }
 
 /// Finds all that is wrong before any work, cheap checks first.
