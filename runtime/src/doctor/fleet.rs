@@ -6,9 +6,10 @@ use std::fmt::Write;
 
 use peerwren_kernels::op::KernelSet;
 
+use crate::actors::clock::Clock;
 use crate::forecast::{Counts, Rates, Terms, measure};
 use crate::linalg::{Operation, Request, Scales, plan};
-use crate::matrix::MatrixSource;
+use crate::matrix::{MatrixSource, RandomMatrix};
 use crate::options::{MachineFacts, RunOptions, WORKER_MEMORY_PERCENT};
 use crate::plan::Plan;
 use crate::run::RunError;
@@ -16,6 +17,8 @@ use crate::sim::SHIPPED;
 
 /// Tile sides at which kernels are measured.
 const SIDES: [u32; 4] = [128, 256, 512, 1024];
+/// Tiles that are made to measure how fast that is.
+const INPUTS: usize = 50;
 /// Tiles a side of the matrices whose kernels are: enough for each kernel of their programs.
 const TILES: u32 = 4;
 
@@ -34,7 +37,7 @@ pub fn this_machine() -> Result<String, RunError> {
     let shipped = SHIPPED.iter().find(|(name, _)| *name == "this-machine");
     let (_, template) = shipped.expect("it is shipped");
     let memory = facts.memory_available_bytes / 100 * WORKER_MEMORY_PERCENT;
-    let memory = memory / u64::from(facts.cores.max(1)) >> 20;
+    let memory = (memory / u64::from(facts.cores.max(1))) >> 20;
     let mut text = String::new();
     let mut section = "";
     for line in template.lines().filter(|line| !line.starts_with('#')) {
@@ -44,6 +47,9 @@ pub fn this_machine() -> Result<String, RunError> {
         match (section, line.split_once(" = ")) {
             ("[worker]", Some(("memory", _))) => {
                 let _ = writeln!(text, "memory = \"{memory}MiB\"");
+            }
+            ("[inputs]", Some(("bytes_s", _))) => {
+                let _ = writeln!(text, "bytes_s = {:.3e}", on_all_cores(&facts, input_rate));
             }
             ("[machine]", Some(("cores", _))) => {
                 let _ = writeln!(text, "cores = {}", facts.cores);
@@ -64,6 +70,35 @@ pub fn this_machine() -> Result<String, RunError> {
         }
     }
     Ok(text.trim_start().to_owned())
+}
+
+/// Bytes a second at which a core makes a matrix's entries.
+fn input_rate() -> f64 {
+    let side = 512;
+    let Ok(matrix) = RandomMatrix::new(side as u64, side as u64, 1) else {
+        return 0.0;
+    };
+    let mut tile = vec![0.0; side * side];
+    let clock = Clock::start();
+    for _ in 0..INPUTS {
+        matrix.fill(0, 0, side, side, &mut tile);
+        std::hint::black_box(&tile);
+    }
+    let seconds = clock.now().as_nanos() as f64 * 1e-9;
+    (INPUTS * side * side * 8) as f64 / seconds.max(1e-9)
+}
+
+/// The mean of what is measured on each core at the same time.
+fn on_all_cores(facts: &MachineFacts, measure: fn() -> f64) -> f64 {
+    let cores = facts.cores.max(1);
+    let sum: f64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(measure)).collect();
+        let rates = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(0.0));
+        rates.sum()
+    });
+    sum / f64::from(cores)
 }
 
 /// What each kernel does in a second at a tile side, with all cores busy: the mean over cores.

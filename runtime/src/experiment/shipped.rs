@@ -39,4 +39,20 @@ pub const SHIPPED: &[Shipped] = &[
         name: "durability",
         text: include_str!("shipped/durability.toml"),
     },
+    Shipped {
+        name: "paper-qr",
+        text: include_str!("shipped/paper-qr.toml"),
+    },
+    Shipped {
+        name: "paper-others",
+        text: include_str!("shipped/paper-others.toml"),
+    },
+    Shipped {
+        name: "paper-2018",
+        text: include_str!("shipped/paper-2018.toml"),
+    },
+    Shipped {
+        name: "paper-elastic",
+        text: include_str!("shipped/paper-elastic.toml"),
+    },
 ];

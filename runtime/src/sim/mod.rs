@@ -12,7 +12,7 @@
 //! ```
 //!
 //! An action of a machine becomes an input at now + what it costs. Blocks are digests: a task's outputs hash
-//! its inputs' digests, so that a run which exchanged wrong blocks would end with another [`Simulated::bits`].
+//! its inputs' digests, so that a run which exchanged wrong blocks would end with another `Simulated::bits`.
 
 mod cores;
 mod dice;

@@ -275,6 +275,9 @@ mod tests {
 
     const MB: f64 = 1e6;
 
+    /// From, to, bytes.
+    type Flows = Vec<(End, End, u64)>;
+
     /// Runs flows of `bytes` that start at 0 to their ends, in milliseconds by tag.
     fn ends(lines: usize, speed: f64, flows: &[(End, End, u64)], most: f64) -> Vec<u64> {
         let mut network = Network::default();
@@ -298,7 +301,7 @@ mod tests {
     fn flows_share_lines_fairly() {
         let line = End::Line;
         let mb = |count: u64| count * 1_000_000;
-        let table: [(&str, Vec<(End, End, u64)>, Vec<u64>); 5] = [
+        let table: [(&str, Flows, Vec<u64>); 5] = [
             ("alone", vec![(line(0), line(1), mb(75))], vec![1000]),
             (
                 "two from one",

@@ -163,7 +163,9 @@ impl World<'_> {
                 let over = self.cores.as_mut().and_then(|c| c.over(self.now, version));
                 if let Some((tag, next)) = over {
                     self.expect_core(next);
-                    if let Some((id, lease)) = untagged(tag) {
+                    if tag & INPUT_TAG != 0 {
+                        self.came(tag & !INPUT_TAG);
+                    } else if let Some((id, lease)) = untagged(tag) {
                         // The thread has a little to do after the kernel.
                         let after = nanos(self.fleet.kernels.task_s);
                         self.queue
@@ -293,10 +295,16 @@ impl World<'_> {
                     self.read(number, Some(digest));
                 } else {
                     let bytes = self.plan.bytes(&copy.key);
-                    let takes = bytes as f64 / self.fleet.inputs.bytes_s;
+                    let takes = nanos(bytes as f64 / self.fleet.inputs.bytes_s);
                     self.amend(number, bytes, digest);
-                    self.queue
-                        .push(self.now + nanos(takes), Event::Came(number));
+                    // Whoever reads or makes it takes a core for that.
+                    match &mut self.cores {
+                        Some(cores) => {
+                            let next = cores.start(self.now, takes, number | INPUT_TAG);
+                            self.expect_core(next);
+                        }
+                        None => self.queue.push(self.now + takes, Event::Came(number)),
+                    }
                 }
             }
         }
@@ -683,6 +691,9 @@ impl World<'_> {
         self.start_kernels(id);
     }
 }
+
+/// What marks the number of an input that is read or made on shared cores.
+const INPUT_TAG: u64 = 1 << 63;
 
 /// A kernel's name on shared cores.
 fn tagged(id: WorkerId, lease: LeaseId) -> u64 {

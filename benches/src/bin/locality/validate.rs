@@ -34,6 +34,12 @@ const WORKS: [(&str, &str, [(u32, u32); 3]); 3] = [
     ),
 ];
 
+/// A run that is not in the table, by which is measured what moving a GB costs on this network: packets cross
+/// namespaces, a queue in user space and a bridge, all on the cores that compute.
+const CALIBRATION: &str = "qr random:5120x5120:2 --block 256 --durability outputs";
+/// Core-seconds that a worker may need for a GB, in or out.
+const MOVE_S_PER_GB_MAX: f64 = 50.0;
+
 /// Prints the table.
 pub(crate) fn run(bench: &Bench) -> Result<(), String> {
     let fleet = bench.peerwren.file("fleet.toml");
@@ -47,26 +53,26 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
     let network = Network::up(bench)?;
     let (mut rows, mut worst) = (Vec::new(), [0.0_f64; 2]);
     let mut number = 0;
+    let real = repeated(bench, &network, CALIBRATION, &mut number)?;
+    let took = median(&figures(&real, |report| report.positive("/factor_s"))?);
+    let move_s = calibrated(bench, &fleet, took)?;
+    println!(
+        "{CALIBRATION}: {took:.2} s, so that a GB takes a worker {move_s:.2} core-seconds, in or out"
+    );
     for (work, line, sizes) in bench.wanted(WORKS.to_vec(), |(name, ..)| (*name).to_owned())? {
         for (n, block) in sizes.into_iter().take(if bench.small { 1 } else { 3 }) {
             let line = line.replace('N', &n.to_string());
             let line = format!("{line} --block {block} --durability outputs");
             println!("\n{line}; load average {}", load());
-            let mut reports = Vec::new();
-            for _ in 0..bench.repeat {
-                number += 1;
-                let store = bench.peerwren.file(&format!("store-{number}"));
-                reports.push(network.compute(bench, &line, &store.to_string_lossy(), number)?);
-                let _ = std::fs::remove_dir_all(store);
-            }
-            let simulated = simulated(bench, &line, &fleet)?;
+            let reports = repeated(bench, &network, &line, &mut number)?;
+            let simulated = simulated(bench, &line, &fleet, move_s)?;
             let (row, off) = row(work, n, block, &reports, &simulated)?;
             rows.push(row);
             worst = [worst[0].max(off[0]), worst[1].max(off[1])];
         }
     }
     let head =
-        "| work | block | s | simulated s | ratio | MiB between workers | simulated MiB | ratio |";
+        "| work | block | s | simulated s | ratio | MiB into workers | simulated MiB | ratio |";
     println!("\n{}", table(head, &rows));
     println!(
         "\nMedians of {} runs. {HOSTS} hosts in network namespaces, {RATE} Mbit/s and {} ms one way each, a worker \
@@ -81,14 +87,47 @@ pub(crate) fn run(bench: &Bench) -> Result<(), String> {
     Ok(())
 }
 
+/// Real runs of a line, each with a store of its own.
+fn repeated(
+    bench: &Bench,
+    network: &Network,
+    line: &str,
+    number: &mut u32,
+) -> Result<Vec<Report>, String> {
+    let mut reports = Vec::new();
+    for _ in 0..bench.repeat {
+        *number += 1;
+        let store = bench.peerwren.file(&format!("store-{number}"));
+        reports.push(network.compute(bench, line, &store.to_string_lossy(), *number)?);
+        // There is none where nothing was put into it.
+        let _ = std::fs::remove_dir_all(store);
+    }
+    Ok(reports)
+}
+
+/// Core-seconds a GB with which the simulated calibration takes as long as the real one.
+fn calibrated(bench: &Bench, fleet: &Path, took: f64) -> Result<f64, String> {
+    let (mut low, mut high) = (0.0, MOVE_S_PER_GB_MAX);
+    for _ in 0..12 {
+        let middle = (low + high) / 2.0;
+        let simulated = simulated(bench, CALIBRATION, fleet, middle)?;
+        if simulated.positive("/factor_s")? < took {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok((low + high) / 2.0)
+}
+
 /// The same plan in the simulator, on hosts with the same lines.
-fn simulated(bench: &Bench, line: &str, fleet: &Path) -> Result<Report, String> {
+fn simulated(bench: &Bench, line: &str, fleet: &Path, move_s: f64) -> Result<Report, String> {
     let line_bytes_s = f64::from(RATE) * 1e6 / 8.0 * PAYLOAD;
     let round_trip_s = 2.0 * f64::from(DELAY_US) * 1e-6 + FORWARDING_S;
     bench.peerwren.run(&format!(
         "sim {line} --workers {HOSTS} --cores 1 --memory 3GiB --fleet {} \
          --set worker.bytes_in_s={line_bytes_s} --set worker.bytes_out_s={line_bytes_s} \
-         --set network.round_trip_s={round_trip_s}",
+         --set network.round_trip_s={round_trip_s} --set machine.move_s_per_gb={move_s}",
         fleet.display()
     ))
 }
@@ -102,11 +141,13 @@ fn row(
     simulated: &Report,
 ) -> Result<(String, [f64; 2]), String> {
     let seconds = figures(reports, |report| report.positive("/factor_s"))?;
-    let bytes = figures(reports, |report| report.peer_bytes())?;
+    // What workers take in: from each other, and of the inputs.
+    let taken = |report: &Report| Ok(report.peer_bytes()? + report.number("/inputs_read")?);
+    let bytes = figures(reports, taken)?;
     println!("    s: {}", listed(&seconds, 3));
-    println!("    between workers, bytes: {}", listed(&bytes, 0));
+    println!("    into workers, bytes: {}", listed(&bytes, 0));
     let (took, moved) = (median(&seconds), median(&bytes));
-    let (would, would_move) = (simulated.positive("/factor_s")?, simulated.peer_bytes()?);
+    let (would, would_move) = (simulated.positive("/factor_s")?, taken(simulated)?);
     let ratios = [would / took, would_move / moved];
     let row = format!(
         "| {work} {n} | {block} | {took:.2} | {would:.2} | {:.2} | {:.1} | {:.1} | {:.3} |",
