@@ -15,8 +15,10 @@ const PAYLOAD: f64 = 0.94;
 /// What `tests/net/hosts.sh` adds to a round trip beside twice the delay, as `ping` sees it.
 const FORWARDING_S: f64 = 0.4e-3;
 
-/// Operations, each at three sizes.
-const WORKS: [(&str, &str, [(u32, u32); 3]); 3] = [
+/// What it is called, its line, and three sides of matrices with their blocks.
+type Work = (&'static str, &'static str, [(u32, u32); 3]);
+
+const WORKS: [Work; 3] = [
     (
         "QR",
         "qr random:NxN:1",
