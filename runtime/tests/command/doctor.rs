@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::tools::{Folder, is_alive, peerwren, signal, start, wait_until};
+use crate::tools::{Folder, is_alive, peerwren, signal, start, succeed, wait_until};
 
 fn findings(folder: &Folder, options: &str) -> (Option<i32>, Value) {
     let output = peerwren(&folder.0, &format!("doctor --json {options}"));
@@ -99,4 +99,24 @@ fn the_way_to_a_coordinator_is_measured() {
         (Some(1), "bad"),
         "{found}"
     );
+}
+
+/// The simulator takes this machine as it was measured, and every kernel of QR has its own figure.
+#[test]
+fn this_machine_is_a_fleet() {
+    let folder = Folder::new("doctor-fleet");
+    succeed(&folder.0, "doctor --fleet here.toml");
+    let fleet = String::from_utf8(folder.bytes("here.toml")).unwrap();
+    for kernel in [
+        "geqrt", "unmqr", "tsqrt", "tsmqr", "ttqrt", "ttmqr", "potrf", "gemm",
+    ] {
+        let section = format!("[kernels.at.{kernel}]\n128 = ");
+        assert!(fleet.contains(&section), "no {kernel} in\n{fleet}");
+    }
+    let line = "sim qr random:600x600 --block 100 --workers 2 --fleet here.toml --quiet";
+    succeed(&folder.0, line);
+    let missing = peerwren(&folder.0, "doctor --fleet no/here.toml");
+    let error = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert_eq!(missing.status.code(), Some(2), "{error}");
+    assert!(error.starts_with("error: fleet no/here.toml: "), "{error}");
 }

@@ -39,6 +39,12 @@ enum Handover {
 }
 
 impl Retiring {
+    /// One that was not needed and had time has less of it now.
+    fn hurry(&mut self, now: Timestamp, span: Duration) {
+        self.store_at = self.store_at.min(now.after(span / 2));
+        self.until = self.until.min(now.after(span * 9 / 10));
+    }
+
     /// When [`Scheduler::retire_in_time`] is wanted.
     pub(super) fn timeout(&self) -> (Timestamp, &'static str) {
         if self.is_storing {
@@ -56,7 +62,12 @@ impl Scheduler {
             return;
         };
         let slot = member.slot;
-        if !member.is_joined() || self.retiring.contains_key(&worker) {
+        if let Some(retiring) = self.retiring.get_mut(&worker) {
+            retiring.hurry(now, span);
+            self.settle(now, worker);
+            return;
+        }
+        if !member.is_joined() {
             return;
         }
         // One that had nothing to do says nothing about the time that tasks take.

@@ -8,8 +8,9 @@ use super::super::profile::{Point, Profile};
 use super::super::{Timestamp, WorkerId};
 use super::{Action, Scheduler, Stage};
 
-/// How long a worker that is not needed may take to give its blocks away.
-const UNHURRIED: Duration = Duration::from_secs(60);
+/// How long a worker that is not needed may take to give its blocks away, after half of which the store gets
+/// them: 8 GiB take some minutes on a line that others use too, and what is not given away is computed again.
+const UNHURRIED: Duration = Duration::from_secs(3600);
 
 impl Scheduler {
     /// How parallel the run has been so far.
