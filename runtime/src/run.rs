@@ -418,6 +418,7 @@ impl Run {
             volunteers: helpers.map(|helpers_max| scheduler::Volunteers { helpers_max }),
             ..as_usual
         };
+        let alive_ms = settings.alive_ms();
         let comes_by_mail = options.remote.is_some().then_some(mail.as_ref());
         let desk = comes_by_mail.flatten().map(Mail::desk);
         let life = mail.as_ref().map(Mail::life);
@@ -440,7 +441,7 @@ impl Run {
                 durability: options.durability,
                 memory_bytes: options.memory,
                 cores: options.cores,
-                alive_ms: u32::try_from(lease.as_millis() / 10).unwrap_or(u32::MAX),
+                alive_ms,
                 stun: options.stun.clone(),
                 traces: self.trace.is_some(),
             },

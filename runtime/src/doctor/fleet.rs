@@ -49,7 +49,9 @@ pub fn this_machine() -> Result<String, RunError> {
                 let _ = writeln!(text, "memory = \"{memory}MiB\"");
             }
             ("[inputs]", Some(("bytes_s", _))) => {
-                let _ = writeln!(text, "bytes_s = {:.3e}", on_all_cores(&facts, input_rate));
+                let rates = on_all_cores(&facts, input_rate);
+                let mean = rates.iter().sum::<f64>() / rates.len().max(1) as f64;
+                let _ = writeln!(text, "bytes_s = {mean:.3e}");
             }
             ("[machine]", Some(("cores", _))) => {
                 let _ = writeln!(text, "cores = {}", facts.cores);
@@ -88,17 +90,15 @@ fn input_rate() -> f64 {
     (INPUTS * side * side * 8) as f64 / seconds.max(1e-9)
 }
 
-/// The mean of what is measured on each core at the same time.
-fn on_all_cores(facts: &MachineFacts, measure: fn() -> f64) -> f64 {
-    let cores = facts.cores.max(1);
-    let sum: f64 = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(measure)).collect();
-        let rates = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or(0.0));
-        rates.sum()
-    });
-    sum / f64::from(cores)
+/// What is measured on every core at the same time.
+fn on_all_cores<T: Send>(facts: &MachineFacts, measure: impl Fn() -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..facts.cores.max(1))
+            .map(|_| scope.spawn(&measure))
+            .collect();
+        let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        joined.filter_map(Result::ok).collect()
+    })
 }
 
 /// What each kernel does in a second at a tile side, with all cores busy: the mean over cores.
@@ -112,15 +112,9 @@ fn rates(side: u32, facts: &MachineFacts) -> Result<BTreeMap<String, f64>, RunEr
         counts.push(Counts::of(&checked, &phases, &terms));
     }
     let measured = || -> Vec<Rates> { counts.iter().map(|c| measure(c, &kernels)).collect() };
-    let all: Vec<Rates> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..facts.cores.max(1))
-            .map(|_| scope.spawn(measured))
-            .collect();
-        let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-        joined.flat_map(Result::unwrap_or_default).collect()
-    });
+    let all = on_all_cores(facts, measured);
     let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-    for (kernel, per_s) in all.iter().flat_map(Rates::iter) {
+    for (kernel, per_s) in all.iter().flatten().flat_map(Rates::iter) {
         let (sum, count) = sums.entry(kernel.to_owned()).or_default();
         *sum += per_s;
         *count += 1.0;

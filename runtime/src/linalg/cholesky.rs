@@ -2,7 +2,6 @@
 //! (PLASMA's tile Cholesky: Buttari et al., LAPACK working note 191), and linear systems solved by it.
 
 use super::job::{Builder, Given, Measure, link};
-use crate::options::LOOKAHEAD;
 use crate::run::RunError;
 
 /// The factorization, then the check where it is wanted.
@@ -13,11 +12,8 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let options = builder.options();
     let columns = n.div_ceil(options.block.into());
     // A triangle of tiles; an update reads three and makes one.
-    let look = options.lookahead(columns, columns * (columns + 1) / 2, 4);
     let mut ordered = params.clone();
-    if look != LOOKAHEAD {
-        ordered.push(("look", look.into()));
-    }
+    ordered.extend(options.lookahead(columns, columns * (columns + 1) / 2, 4));
     let factored = builder.phase("factor", "cholesky", &ordered, vec![("A", input)]);
     builder.result("l", (factored, "L"), (n, n))?;
     if builder.request.check {

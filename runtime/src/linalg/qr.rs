@@ -3,7 +3,7 @@
 
 use super::job::{Builder, Measure, link};
 use crate::matrix::SourceSpec;
-use crate::options::{Heads, LOOKAHEAD, Resolved, Tree};
+use crate::options::{Heads, Resolved, Tree};
 use crate::plan::InputFrom;
 use crate::run::RunError;
 
@@ -17,9 +17,8 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let numpywren = matches!(options.tree, Tree::Numpywren { .. });
     let tiles = |side: u64| side.div_ceil(options.block.into());
     // Reflectors beside what they are applied to; an update reads four tiles and makes two.
-    let look = options.lookahead(tiles(n), 3 * tiles(m) * tiles(n) / 2, 6);
-    if !numpywren && look != LOOKAHEAD {
-        params.push(("look", look.into()));
+    if !numpywren {
+        params.extend(options.lookahead(tiles(n), 3 * tiles(m) * tiles(n) / 2, 6));
     }
     let a = if numpywren { "I" } else { "A" };
     let input = builder.input(0)?;

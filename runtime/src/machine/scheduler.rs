@@ -98,6 +98,12 @@ impl Settings {
             volunteers: None,
         }
     }
+
+    /// Milliseconds between two signs of life of a worker: ten in a lease.
+    #[must_use]
+    pub fn alive_ms(&self) -> u32 {
+        u32::try_from(self.lease.as_millis() / 10).unwrap_or(u32::MAX)
+    }
 }
 
 /// What happened.

@@ -28,7 +28,6 @@ pub use engine::{EngineKind, Factor, ScalingOptions};
 pub use facts::MachineFacts;
 pub use remote::RemoteOptions;
 pub use replay::{Replay, ReplayError};
-pub(crate) use resolve::LOOKAHEAD;
 pub use resolve::{Chosen, OptionError, Resolved, Tree};
 pub use size::{ByteSize, SizeError};
 

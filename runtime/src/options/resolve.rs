@@ -16,14 +16,13 @@ use super::{
     MachineFacts, Policy, Problem, RemoteOptions, RunOptions, ScalingOptions, StoreChoice,
     TreeChoice, WORKER_MEMORY_PERCENT, WORKERS_MAX,
 };
+use crate::machine::policy::AHEAD;
 use crate::prices::Prices;
 
 /// As the programs have it where they are not told otherwise.
-pub(crate) const LOOKAHEAD: u32 = 8;
+const LOOKAHEAD: u32 = 8;
 /// Beyond the columns of every matrix that was tried.
 const LOOKAHEAD_MAX: u32 = 1 << 20;
-/// Tasks that a worker has beside those on its cores.
-const TASKS_AHEAD: u32 = 3;
 
 /// A run's options with nothing left open.
 #[derive(Clone, Debug, PartialEq)]
@@ -361,22 +360,31 @@ impl Resolved {
     /// memory was not given.
     pub(crate) fn room(&self, tiles_a_task: u32) -> Option<u64> {
         let tile = u64::from(self.block).pow(2) * 8;
-        let tasks = u64::from(self.cores + TASKS_AHEAD);
+        let tasks = u64::from(self.cores) + AHEAD as u64;
         let room = (self.memory / tile).saturating_sub(tasks * u64::from(tiles_a_task));
         self.is_memory_given.then_some(room)
     }
 
-    /// How far panels run ahead of the updates behind them, in a program of `columns` columns of tiles that keeps
-    /// `live` tiles and whose updates take so many each. Panels run ahead where blocks have room; where the
-    /// memory that was given is too small for that, one comes after the other: in simulations that took 10 to
-    /// 14% less time, with a fifth to a half less between workers.
-    pub(crate) fn lookahead(&self, columns: u64, live: u64, tiles_a_task: u32) -> u32 {
+    /// The parameter that says how far panels run ahead of the updates behind them, in a program of `columns`
+    /// columns of tiles that keeps `live` tiles and whose updates take so many each; none where it is as the
+    /// program has it. Panels run ahead where blocks have room; where the memory that was given is too small for
+    /// that, one comes after the other: in simulations that took 10 to 14% less time, with a fifth to a half less
+    /// between workers.
+    pub(crate) fn lookahead(
+        &self,
+        columns: u64,
+        live: u64,
+        tiles_a_task: u32,
+    ) -> Option<(&'static str, u64)> {
         let is_small = |room| live.div_ceil(self.workers.into()) > room;
-        let least = self.lookahead.unwrap_or(LOOKAHEAD);
-        if self.lookahead.is_some() || !self.room(tiles_a_task).is_some_and(is_small) {
-            return least;
-        }
-        u32::try_from(columns).map_or(LOOKAHEAD_MAX, |columns| columns.clamp(least, LOOKAHEAD_MAX))
+        let look = match self.lookahead {
+            Some(given) => given.into(),
+            None if self.room(tiles_a_task).is_some_and(is_small) => {
+                columns.clamp(LOOKAHEAD.into(), LOOKAHEAD_MAX.into())
+            }
+            None => LOOKAHEAD.into(),
+        };
+        (look != u64::from(LOOKAHEAD)).then_some(("look", look))
     }
 }
 

@@ -129,14 +129,13 @@ impl<'a> World<'a> {
         seed: u64,
         recorder: Option<Recorder<'a>>,
     ) -> Self {
-        let lease = Duration::from_secs_f64(fleet.network.lease_s);
         let settings = Settings {
             start_timeout: START_TIMEOUT,
-            lease,
+            lease: Duration::from_secs_f64(fleet.network.lease_s),
             ..Settings::of(options)
         };
+        let alive_ms = settings.alive_ms();
         let machine = Scheduler::new(Arc::clone(plan), settings);
-        let alive_ms = u32::try_from(lease.as_millis() / 10).unwrap_or(u32::MAX);
         Self {
             plan,
             options,
@@ -169,7 +168,7 @@ impl<'a> World<'a> {
                 durability: options.durability,
                 memory_bytes: options.memory,
                 cores: options.cores,
-                alive_ms: alive_ms.max(1),
+                alive_ms,
                 stun: Vec::new(),
                 traces: recorder.is_some(),
             },
