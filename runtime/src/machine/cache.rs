@@ -23,6 +23,9 @@ pub struct Copy {
 /// When a copy is read next: a phase and a priority in it; larger is later.
 pub type NextUse = (u8, i64);
 
+/// The next use of what is not read again.
+const NEVER: NextUse = (u8::MAX, i64::MAX);
+
 /// What is known of one copy.
 #[derive(Clone, Debug)]
 pub struct Held {
@@ -126,9 +129,9 @@ impl Cache {
         self.held.iter()
     }
 
-    /// Takes `bytes` if they are there or can be had by dropping what is dead or spare; else says
-    /// which live copies to spill, farthest next use first. Where all that may leave is too little,
-    /// nothing leaves: a task must end first. `uses` lists the readers of a block.
+    /// Takes `bytes` if they are there or can be had by dropping copies; else says which to spill. What is dead
+    /// goes first, then what is not read again, then what is read last; of equals what need not be spilled. Where all that
+    /// may leave is too little, nothing leaves: a task must end first. `uses` lists the readers of a block.
     pub fn take(
         &mut self,
         bytes: u64,
@@ -149,12 +152,14 @@ impl Cache {
             for (copy, held) in &mut self.held {
                 if held.present && held.pins == 0 && !held.storing {
                     let next = held.next_use(front, || uses(&copy.key));
-                    let class = if held.dead {
-                        0
-                    } else {
-                        u8::from(!held.spare) + 1
+                    let class = match (held.dead, held.spare && next == NEVER) {
+                        (true, _) => 0,
+                        (_, true) => 1,
+                        _ => 2,
                     };
-                    order.push((class, std::cmp::Reverse(next), *copy, held.bytes));
+                    let is_live = !held.dead && !held.spare;
+                    let next = std::cmp::Reverse(next);
+                    order.push((class, next, is_live, *copy, held.bytes));
                 }
             }
             order.sort_unstable();
@@ -165,14 +170,14 @@ impl Cache {
                 .map(|h| h.bytes)
                 .sum();
             let mut dropped = 0;
-            for (class, _, copy, bytes) in order {
-                if class == 2 {
-                    if dropped + freed >= want {
-                        break;
-                    }
+            for (_, _, is_live, copy, bytes) in order {
+                if dropped + freed >= want {
+                    break;
+                }
+                if is_live {
                     freed += bytes;
                     room.spill.push(copy);
-                } else if dropped < want {
+                } else {
                     dropped += bytes;
                     self.remove(&copy);
                     room.dropped.push(copy);
@@ -333,6 +338,6 @@ impl Held {
         uses.iter()
             .copied()
             .find(|&at| at >= front)
-            .unwrap_or((u8::MAX, i64::MAX))
+            .unwrap_or(NEVER)
     }
 }

@@ -147,8 +147,10 @@ fn an_experiment_leaves_tables_pictures_and_a_page() {
     );
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     let out = folder.0.join("out");
+    // A run of a tenth of a second has no profile.
+    let names = names(&out).into_iter().filter(|name| name != "profile.svg");
     assert_eq!(
-        names(&out),
+        names.collect::<Vec<_>>(),
         [
             "bytes.svg",
             "experiment.toml",
