@@ -100,7 +100,7 @@ impl Options {
         match &loaded {
             Some((_, told)) => println!("MKL: {told}"),
             None => println!(
-                "MKL: left out; --mkl DIR names the folder of libmkl_rt.so (pip install --target DIR mkl)"
+                "MKL: left out; --mkl DIR names the folder of libmkl_rt.so (python3 -m venv DIR; DIR/bin/pip install mkl)"
             ),
         }
         let mut cases = cases(&kernels, self.nb, self.ib);

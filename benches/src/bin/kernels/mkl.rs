@@ -1,9 +1,10 @@
 //! Intel's MKL as a rival of the tile kernels: loaded from a folder at run time, one thread, each routine with inner
 //! blocks of 16 to 128. Owns every call into it; never knows peerwren's kernels.
 //!
-//! On a CPU that is not Intel's, MKL may take a slower path than it has. Which it takes hangs on its function
-//! `mkl_serv_intel_cpu_true`, and this program has one of that name, which the dynamic linker finds first. Both answers
-//! are tried, each in a process of its own, and the faster one is kept.
+//! On a CPU that is not Intel's, MKL takes a slower path than it has: AVX2 where there is AVX-512. Which it takes hangs on
+//! whether it believes that the CPU is Intel's, which it asks a function of its own (`mkl_serv_get_cpu_true` of MKL 2026,
+//! `mkl_serv_intel_cpu_true` before). This program has functions of these names, which the dynamic linker finds first.
+//! Both answers are tried, each in a process of its own, and the faster one is kept.
 #![allow(
     unsafe_code,
     reason = "a library in C that is loaded at run time; each call says why it is sound"
@@ -34,6 +35,14 @@ static AS_INTEL: AtomicBool = AtomicBool::new(false);
 pub extern "C" fn mkl_serv_intel_cpu_true() -> c_int {
     let intel = AS_INTEL.load(Ordering::Relaxed) || cpu_line("vendor_id") == "GenuineIntel";
     c_int::from(intel)
+}
+
+/// The function that newer versions ask.
+// SAFETY: no other function of this name is linked; MKL calls it without arguments and calls what it returns as this
+// type says.
+#[unsafe(no_mangle)]
+pub extern "C" fn mkl_serv_get_cpu_true() -> extern "C" fn() -> c_int {
+    mkl_serv_intel_cpu_true
 }
 
 type Int<'a> = &'a i32;
@@ -147,7 +156,7 @@ fn find(folder: &Path) -> Result<PathBuf, String> {
         .flat_map(|folder| names.map(|name| folder.join(name)));
     paths.into_iter().find(|path| path.is_file()).ok_or_else(|| {
         format!(
-            "--mkl: expected a folder with libmkl_rt.so (pip install --target DIR mkl), got {}",
+            "--mkl: expected a folder with libmkl_rt.so (python3 -m venv DIR; DIR/bin/pip install mkl), got {}",
             folder.display()
         )
     })
