@@ -107,8 +107,20 @@ impl Panel<'_> {
         let (ld, cpu, end) = (self.ld, self.cpu, self.order);
         let (left, column) = self.a.split_at_mut(i * ld);
         let column = &mut column[i..end];
-        subtract(cpu, (&*left, ld), i..end, gather(self.y, ld, i, small, i), column);
-        subtract(cpu, (&*self.x, ld), i..end, gather(self.r, ld, i, small, i), column);
+        subtract(
+            cpu,
+            (&*left, ld),
+            i..end,
+            gather(self.y, ld, i, small, i),
+            column,
+        );
+        subtract(
+            cpu,
+            (&*self.x, ld),
+            i..end,
+            gather(self.r, ld, i, small, i),
+            column,
+        );
         reflect(cpu, column)
     }
 
@@ -243,7 +255,13 @@ fn triangle(
     t.fill(0.0);
     for i in 0..k {
         let rows = i + 1..m;
-        dots(cpu, (v, ld), rows.clone(), &v[i * ld + i + 1..i * ld + m], &mut z[..i]);
+        dots(
+            cpu,
+            (v, ld),
+            rows.clone(),
+            &v[i * ld + i + 1..i * ld + m],
+            &mut z[..i],
+        );
         for (l, z) in z.iter_mut().enumerate().take(i) {
             *z += v[l * ld + i];
         }

@@ -109,7 +109,11 @@ impl Steps<'_, '_, '_> {
     /// block's estimate of its smallest value.
     fn settle(&mut self, first: usize, last: usize, down: bool) -> Option<f64> {
         let (d, e) = (&*self.d, &mut *self.e);
-        let (edge, corner) = if down { (last - 1, last) } else { (first, first) };
+        let (edge, corner) = if down {
+            (last - 1, last)
+        } else {
+            (first, first)
+        };
         if e[edge].abs() <= TOLERANCE * d[corner].abs() {
             e[edge] = 0.0;
             return None;
@@ -294,7 +298,11 @@ fn two_by_two(f: f64, g: f64, h: f64) -> Two {
     let huge = ga > fa && fa / ga < EPS;
     if huge {
         largest = ga;
-        smallest = if ha > 1.0 { fa / (ga / ha) } else { fa / ga * ha };
+        smallest = if ha > 1.0 {
+            fa / (ga / ha)
+        } else {
+            fa / ga * ha
+        };
         (left, right) = ((1.0, ht / g), (ft / g, 1.0));
     } else if ga != 0.0 {
         let d = fa - ha;
@@ -303,7 +311,11 @@ fn two_by_two(f: f64, g: f64, h: f64) -> Two {
         let t = 2.0 - l;
         let (mm, tt) = (m * m, t * t);
         let s = (tt + mm).sqrt();
-        let r = if l == 0.0 { m.abs() } else { (l * l + mm).sqrt() };
+        let r = if l == 0.0 {
+            m.abs()
+        } else {
+            (l * l + mm).sqrt()
+        };
         let a = 0.5 * (s + r);
         (smallest, largest) = (ha / a, fa * a);
         let t = if mm != 0.0 {

@@ -95,6 +95,7 @@ mod trsm;
 #[cfg(test)]
 mod widths;
 
+pub use micro::Form;
 pub use op::{KernelError, KernelOp, KernelSet, NameTaken, TaskShapes, TaskTiles};
 pub use self_test::self_test;
 pub use signature::{Arity, Signature, SignatureError};

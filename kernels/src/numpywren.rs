@@ -14,7 +14,6 @@ use crate::tile::TileMut;
 pub(crate) fn ops() -> Vec<KernelOp> {
     let leaf = |signature, side| {
         KernelOp::standard(signature, move |tiles| leaf(tiles, side))
-            .with_version(2)
             .with_flops(leaf_flops)
             .with_scratch(|shapes| {
                 let ((m, n), c) = (shapes.input(0), shapes.input(2).1);
@@ -23,7 +22,6 @@ pub(crate) fn ops() -> Vec<KernelOp> {
     };
     let update = |signature, side| {
         KernelOp::standard(signature, move |tiles| trailing_update(tiles, side))
-            .with_version(2)
             .with_flops(update_flops)
             .with_scratch(|shapes| {
                 let (n, c) = shapes.input(2);
@@ -71,7 +69,6 @@ pub(crate) fn ops() -> Vec<KernelOp> {
         .with_scratch(lq_scratch),
         // C (I - V T V').
         KernelOp::standard("lq_leaf(full(m,n), full(n,n), full(c,m)) -> full(c,m)", lq_leaf)
-            .with_version(2)
             .with_flops(|shapes| {
                 let ((m, n), (c, _)) = (shapes.input(0), shapes.input(2));
                 ((4 * m + 2 * n) * n * c) as u64
@@ -85,7 +82,6 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             "lq_trailing_update(full(p,n), full(n,n), full(c,n), full(c,n)?) -> full(c,n), full(c,n)? where p >= n",
             lq_trailing_update,
         )
-        .with_version(2)
         .with_flops(|shapes| {
             let ((p, n), (c, _)) = (shapes.input(0), shapes.input(2));
             ((4 * p + 2 * n) * n * c) as u64
@@ -272,7 +268,10 @@ fn trailing_update(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), Kern
     let (w, rest) = tiles.scratch.split_at_mut(n * cols);
     let (tw, rest) = rest.split_at_mut(n * cols);
     for (i, s) in [Some(s1), s2].into_iter().flatten().enumerate() {
-        let factors = (View::transposed(&v.data[i * n..], p), View::plain(s.data, n));
+        let factors = (
+            View::transposed(&v.data[i * n..], p),
+            View::plain(s.data, n),
+        );
         let store = if i == 0 { Store::Set } else { Store::Add };
         multiply(w, (n, cols, n), factors, store, rest);
     }
@@ -364,7 +363,13 @@ fn times_t(
         Side::Transposed => View::transposed(t, n),
         Side::Plain => View::plain(t, n),
     };
-    multiply(tw, (n, cols, n), (t, View::plain(w, n)), Store::Set, scratch);
+    multiply(
+        tw,
+        (n, cols, n),
+        (t, View::plain(w, n)),
+        Store::Set,
+        scratch,
+    );
 }
 
 /// The `m` x `n` matrix `c` becomes what `store` says of a product of depth `k`.

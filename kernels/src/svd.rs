@@ -22,7 +22,6 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             "gesvd(full(m,n)) -> full(m,k), full(k,1), full(k,n) where k = min(m,n)",
             gesvd,
         )
-        .with_version(2)
         .with_flops(|shapes| {
             let (m, n) = shapes.input(0);
             svd_flops(m, n)
@@ -53,7 +52,6 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             "band_svd(full(w,n)) -> full(n,n), full(n,1), full(n,n)",
             band_svd,
         )
-        .with_version(2)
         .with_flops(|shapes| {
             let (_, n) = shapes.input(0);
             svd_flops(n, n)
@@ -127,7 +125,11 @@ fn gesvd(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     }
     let (short, scratch) = scratch.split_at_mut(cols * cols);
     tall(cpu, dense, (rows, cols), (long, s.data, short), scratch)?;
-    let (left, right) = if m < n { (&*short, &*long) } else { (&*long, &*short) };
+    let (left, right) = if m < n {
+        (&*short, &*long)
+    } else {
+        (&*long, &*short)
+    };
     u.data.copy_from_slice(left);
     transpose(cpu, (right, n), (n, cols), (&mut *vt.data, cols));
     finish(scale, (u, s, vt))
@@ -333,7 +335,13 @@ fn band_svd(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     }
     let cpu = Cpu::new();
     let (v, scratch) = scratch.split_at_mut(n * n);
-    square(cpu, dense, n, (&mut *u.data, &mut *s.data, &mut *v), scratch)?;
+    square(
+        cpu,
+        dense,
+        n,
+        (&mut *u.data, &mut *s.data, &mut *v),
+        scratch,
+    )?;
     transpose(cpu, (v, n), (n, n), (&mut *vt.data, n));
     finish(scale, (u, s, vt))
 }

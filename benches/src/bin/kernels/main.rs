@@ -85,9 +85,13 @@ impl Options {
                 }
                 _ => return Err(format!("expected {place}, got {arg}; {USAGE}")),
             };
-            *number = arg.parse().ok().filter(|number| *number > 0).ok_or_else(|| {
-                format!("{place}: expected a positive number, got {arg}; {USAGE}")
-            })?;
+            *number = arg
+                .parse()
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or_else(|| {
+                    format!("{place}: expected a positive number, got {arg}; {USAGE}")
+                })?;
         }
         Ok(options)
     }
@@ -136,7 +140,9 @@ impl Options {
 
     fn print(&self, reference: f64, rows: &[Row<'_, '_>]) {
         let Options { nb, ib, rounds, .. } = self;
-        println!("nb {nb}, ib {ib}, one thread, medians of {rounds} interleaved rounds, useful flops");
+        println!(
+            "nb {nb}, ib {ib}, one thread, medians of {rounds} interleaved rounds, useful flops"
+        );
         println!(
             "{:22} {:>9} {:>10} {:>9} {:>7} {:>7} {:>9}",
             "kernel", "GFLOP/s", "to matmul", "MKL", "its ib", "to MKL", "at least"
@@ -144,11 +150,22 @@ impl Options {
         println!("{:22} {reference:9.1} {:10.2}", "faer matmul", 1.0);
         for row in rows {
             let rate = median(&row.rates);
-            print!("{:22} {rate:9.1} {:10.2}", row.case.op.name(), rate / reference);
+            print!(
+                "{:22} {rate:9.1} {:10.2}",
+                row.case.op.name(),
+                rate / reference
+            );
             let best = row.rivals.iter().map(|(ib, _, rates)| (median(rates), ib));
             if let Some((best, ib)) = best.max_by(|x, y| x.0.total_cmp(&y.0)) {
-                let goal = row.case.goal.map_or(String::new(), |goal| format!("{goal:9.2}"));
-                let ib = if *ib == 0 { String::new() } else { ib.to_string() };
+                let goal = row
+                    .case
+                    .goal
+                    .map_or(String::new(), |goal| format!("{goal:9.2}"));
+                let ib = if *ib == 0 {
+                    String::new()
+                } else {
+                    ib.to_string()
+                };
                 print!(" {best:9.1} {ib:>7} {:7.2} {goal}", rate / best);
             }
             println!();

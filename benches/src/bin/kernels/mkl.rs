@@ -52,14 +52,27 @@ type Char = *const c_char;
 type Geqrt = unsafe extern "C" fn(Int, Int, Int, Out, Int, Out, Int, Out, &mut i32);
 type Gemqrt =
     unsafe extern "C" fn(Char, Char, Int, Int, Int, Int, In, Int, In, Int, Out, Int, Out, &mut i32);
-type Tpqrt =
-    unsafe extern "C" fn(Int, Int, Int, Int, Out, Int, Out, Int, Out, Int, Out, &mut i32);
+type Tpqrt = unsafe extern "C" fn(Int, Int, Int, Int, Out, Int, Out, Int, Out, Int, Out, &mut i32);
 type Tpmqrt = unsafe extern "C" fn(
-    Char, Char, Int, Int, Int, Int, Int, In, Int, In, Int, Out, Int, Out, Int, Out, &mut i32,
+    Char,
+    Char,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    In,
+    Int,
+    In,
+    Int,
+    Out,
+    Int,
+    Out,
+    Int,
+    Out,
+    &mut i32,
 );
-type Gemm = unsafe extern "C" fn(
-    Char, Char, Int, Int, Int, &f64, In, Int, In, Int, &f64, Out, Int,
-);
+type Gemm = unsafe extern "C" fn(Char, Char, Int, Int, Int, &f64, In, Int, In, Int, &f64, Out, Int);
 type Potrf = unsafe extern "C" fn(Char, Int, Out, Int, &mut i32);
 
 /// The library, one thread.
@@ -97,7 +110,11 @@ impl Mkl {
             "{}\nits path: {}\nchosen: {} (a trial took {} as it is, {} as Intel); MKL_ENABLE_INSTRUCTIONS {limit}",
             mkl.version,
             chosen.path,
-            if faster { "told that the CPU is Intel's" } else { "as it is" },
+            if faster {
+                "told that the CPU is Intel's"
+            } else {
+                "as it is"
+            },
             seconds(as_it_is),
             seconds(as_intel),
         );
@@ -184,9 +201,10 @@ fn probe(path: &Path, as_intel: bool) -> Result<Trial, String> {
         output.status.success().then_some(text).ok_or(told)
     };
     let seconds = run("0")?;
-    let seconds = seconds.trim().parse().map_err(|_| {
-        format!("--mkl: expected a trial to print seconds, got {seconds:?}")
-    })?;
+    let seconds = seconds
+        .trim()
+        .parse()
+        .map_err(|_| format!("--mkl: expected a trial to print seconds, got {seconds:?}"))?;
     let verbose = run("1")?;
     let path = verbose.lines().find(|line| line.contains("MKL_VERBOSE"));
     let path = path.unwrap_or("untold").replace("MKL_VERBOSE ", "");
@@ -221,8 +239,12 @@ pub(crate) enum Routine {
     Geqrt,
     Gemqrt,
     /// Of a triangle over a full tile or over a triangle.
-    Tpqrt { triangle: bool },
-    Tpmqrt { triangle: bool },
+    Tpqrt {
+        triangle: bool,
+    },
+    Tpmqrt {
+        triangle: bool,
+    },
     Gemm,
     Potrf,
 }
@@ -282,7 +304,10 @@ impl<'a> Work<'a> {
         };
         let (mut first, second, v) = (noise(), noise(), noise());
         if routine == Routine::Potrf {
-            first.iter_mut().step_by(nb + 1).for_each(|x| *x = nb as f64);
+            first
+                .iter_mut()
+                .step_by(nb + 1)
+                .for_each(|x| *x = nb as f64);
         }
         let inner = ib.max(1);
         let mut work = Work {
@@ -315,7 +340,11 @@ impl<'a> Work<'a> {
             _ => self.b.copy_from_slice(&top),
         }
         self.run();
-        let reflectors = if factor == Routine::Geqrt { &self.a } else { &self.b };
+        let reflectors = if factor == Routine::Geqrt {
+            &self.a
+        } else {
+            &self.b
+        };
         self.v.copy_from_slice(reflectors);
         self.routine = applies;
         self.prepare();
@@ -330,9 +359,14 @@ impl<'a> Work<'a> {
     /// Runs the routine once.
     pub(crate) fn run(&mut self) {
         let (n, ib, mkl) = (&self.n, &self.ib, self.mkl);
-        let (left, transposed, plain, lower) = (c"L".as_ptr(), c"T".as_ptr(), c"N".as_ptr(), c"L".as_ptr());
+        let (left, transposed, plain, lower) =
+            (c"L".as_ptr(), c"T".as_ptr(), c"N".as_ptr(), c"L".as_ptr());
         let (a, b) = (self.a.as_mut_ptr(), self.b.as_mut_ptr());
-        let (v, t, work) = (self.v.as_mut_ptr(), self.t.as_mut_ptr(), self.work.as_mut_ptr());
+        let (v, t, work) = (
+            self.v.as_mut_ptr(),
+            self.t.as_mut_ptr(),
+            self.work.as_mut_ptr(),
+        );
         let mut info = 0;
         // SAFETY: every matrix has n x n words with leading dimension n, T and the work space have ib x n, which is
         // what each routine asks of a square tile; all are owned by `self` and do not overlap, and letters are those
