@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     }
     let done = match &args[..] {
         [probe, path, answer] if probe == mkl::PROBE => {
-            mkl::answer_probe(path, answer).map(|seconds| println!("{seconds}"))
+            mkl::answer_probe(path, answer).map(|found| println!("{found}"))
         }
         _ => Options::parse(args).and_then(|options| options.run()),
     };

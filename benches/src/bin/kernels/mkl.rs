@@ -107,7 +107,7 @@ impl Mkl {
         };
         let limit = std::env::var("MKL_ENABLE_INSTRUCTIONS").unwrap_or_else(|_| "unset".to_owned());
         let told = format!(
-            "{}\nits path: {}\nchosen: {} (a trial took {} as it is, {} as Intel); MKL_ENABLE_INSTRUCTIONS {limit}",
+            "{}\nits code: {}\nchosen: {} (a trial took {} as it is, {} as Intel); MKL_ENABLE_INSTRUCTIONS {limit}",
             mkl.version,
             chosen.path,
             if faster {
@@ -182,40 +182,50 @@ fn find(folder: &Path) -> Result<PathBuf, String> {
 /// What a trial in a process of its own found.
 struct Trial {
     seconds: f64,
-    /// MKL's own words on the instructions that it uses.
+    /// The libraries whose code ran.
     path: String,
 }
 
 fn probe(path: &Path, as_intel: bool) -> Result<Trial, String> {
-    let run = |verbose: &str| {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let output = Command::new(program)
-            .arg(PROBE)
-            .arg(path)
-            .arg(if as_intel { "intel" } else { "as-is" })
-            .env("MKL_VERBOSE", verbose)
-            .output()
-            .map_err(|error| error.to_string())?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        output.status.success().then_some(text).ok_or(told)
-    };
-    let seconds = run("0")?;
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new(program)
+        .arg(PROBE)
+        .arg(path)
+        .arg(if as_intel { "intel" } else { "as-is" })
+        .output()
+        .map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    let (seconds, path) = text.trim().split_once(' ').unwrap_or(("", ""));
     let seconds = seconds
-        .trim()
         .parse()
-        .map_err(|_| format!("--mkl: expected a trial to print seconds, got {seconds:?}"))?;
-    let verbose = run("1")?;
-    let path = verbose.lines().find(|line| line.contains("MKL_VERBOSE"));
-    let path = path.unwrap_or("untold").replace("MKL_VERBOSE ", "");
-    Ok(Trial { seconds, path })
+        .map_err(|_| format!("--mkl: expected a trial to print seconds, got {text:?}"))?;
+    Ok(Trial {
+        seconds,
+        path: path.to_owned(),
+    })
 }
 
-/// The child's part of a trial: the best seconds of a product and an application.
+/// The libraries with computing code that MKL has loaded into this process: their names say for which instructions.
+fn loaded() -> String {
+    const CODE: [&str; 5] = ["def", "mc3", "avx2", "avx512", "avx10"];
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let is_loaded = |name: &&str| maps.contains(&format!("libmkl_{name}.so"));
+    let names: Vec<String> = CODE
+        .into_iter()
+        .filter(|name| is_loaded(name))
+        .map(|name| format!("libmkl_{name}"))
+        .collect();
+    names.join(" ")
+}
+
+/// The child's part of a trial: the best seconds of a product and an application, and what code they ran.
 ///
 /// # Errors
 /// The library cannot be loaded.
-pub(crate) fn answer_probe(path: &str, answer: &str) -> Result<f64, String> {
+pub(crate) fn answer_probe(path: &str, answer: &str) -> Result<String, String> {
     let mkl = Mkl::load(Path::new(path), answer == "intel")?;
     let mut works = [Routine::Gemm, Routine::Tpmqrt { triangle: false }]
         .map(|routine| Work::new(&mkl, routine, PROBE_NB, 32));
@@ -230,7 +240,7 @@ pub(crate) fn answer_probe(path: &str, answer: &str) -> Result<f64, String> {
         }
         best = best.min(seconds);
     }
-    Ok(best)
+    Ok(format!("{best} {}", loaded()))
 }
 
 /// The routine that does a kernel's work.
