@@ -32,7 +32,7 @@ static AS_INTEL: AtomicBool = AtomicBool::new(false);
 /// What MKL asks for the CPU's maker.
 // SAFETY: no other function of this name is linked; MKL calls it without arguments and reads an int.
 #[unsafe(no_mangle)]
-pub extern "C" fn mkl_serv_intel_cpu_true() -> c_int {
+pub(crate) extern "C" fn mkl_serv_intel_cpu_true() -> c_int {
     let intel = AS_INTEL.load(Ordering::Relaxed) || cpu_line("vendor_id") == "GenuineIntel";
     c_int::from(intel)
 }
@@ -41,7 +41,7 @@ pub extern "C" fn mkl_serv_intel_cpu_true() -> c_int {
 // SAFETY: no other function of this name is linked; MKL calls it without arguments and calls what it returns as this
 // type says.
 #[unsafe(no_mangle)]
-pub extern "C" fn mkl_serv_get_cpu_true() -> extern "C" fn() -> c_int {
+pub(crate) extern "C" fn mkl_serv_get_cpu_true() -> extern "C" fn() -> c_int {
     mkl_serv_intel_cpu_true
 }
 
