@@ -359,13 +359,13 @@ fn the_page_is_one_file_and_whole() {
     let count = |name: &str| names.iter().filter(|seen| **seen == name).count();
     assert_eq!(
         (count("svg"), count("table"), count("script"), count("img")),
-        (2, 2, 0, 0)
+        (3, 2, 0, 0)
     );
     assert!(page.contains("<h1>&lt;Trees&gt; &amp; &quot;more&quot;</h1>"));
     assert!(page.contains("a worker was | lost"));
     let pictures: Vec<_> = results(&experiment, &measured).pictures();
     let pictures: Vec<_> = pictures.iter().map(|(name, _)| *name).collect();
-    assert_eq!(pictures, ["bytes", "time"]);
+    assert_eq!(pictures, ["bytes", "time", "profile"]);
     // Nothing was run yet.
     assert!(
         results(&experiment, &[])
