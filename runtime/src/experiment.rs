@@ -27,7 +27,7 @@
 //! let rows = Experiment::parse("trees.toml", text)?.rows();
 //! assert_eq!(rows.len(), 8);
 //! assert_eq!(
-//!     rows[3].line(),
+//!     rows[5].line(),
 //!     "peerwren sim qr random:65536x65536 --block 2048 --workers 64 --fleet lambda-now --tree flat \
 //!      --set nat.unreachable=0.25 --seed 2"
 //! );

@@ -191,7 +191,19 @@ fn lost_workers_and_a_killed_driver_leave_whole_arrays_or_none_that_open() {
         &format!("{PLAN} --workers 1 --q q.npy --r r.npy --check --quiet"),
     );
     let line = format!("{PLAN} --workers 3 --q q.zarr --r r.zarr --check --quiet");
-    let has_chunks = || folder.0.join("r.zarr/c/0").exists();
+    // A file whose name is not a number is half of a chunk.
+    let has_chunks = || {
+        let row = fs::read_dir(folder.0.join("r.zarr/c/0"));
+        let mut names = row
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name());
+        names.any(|name| {
+            name.to_str()
+                .is_some_and(|name| name.parse::<u32>().is_ok())
+        })
+    };
 
     // Whoever kills the driver leaves chunks, which do not open.
     let mut run = start(&folder.0, &line);
