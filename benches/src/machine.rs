@@ -2,14 +2,17 @@
 
 use std::fs;
 
-/// One line that names the machine: CPU, number of CPUs, load average.
+/// One line that names the machine and says how busy it is.
 pub fn machine() -> String {
+    format!("machine: {}, load average {}", cpus(), load())
+}
+
+/// The CPU and how many of it there are.
+pub fn cpus() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = load();
-    format!(
-        "machine: {}, {cpus} CPUs, load average {load}",
-        cpu_line("model name")
-    )
+    let (family, model) = (cpu_line("cpu family"), cpu_line("model"));
+    let name = cpu_line("model name");
+    format!("{name} (family {family}, model {model}), {cpus} CPUs")
 }
 
 /// The load averages of 1, 5 and 15 minutes.
