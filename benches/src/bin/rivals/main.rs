@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use peerwren_benches::call::Call;
 use peerwren_benches::compile::folder;
 use peerwren_benches::exchange;
-use peerwren_benches::machine::{cpus, load, machine};
+use peerwren_benches::machine::{Others, cpus, machine};
 use peerwren_benches::options::{Common, Words};
 use peerwren_benches::peerwren::Peerwren;
 
@@ -35,6 +35,8 @@ use crate::overheads::OVERHEADS;
 use crate::programs::Programs;
 use crate::record::Record;
 
+/// What others may take of the CPUs, in percent, before times mean little.
+const OTHERS_PERCENT_MAX: f64 = 2.0;
 /// What may be left out where it cannot be had.
 const LEFT_OUT: [&str; 2] = ["mkl", "dask"];
 
@@ -129,15 +131,19 @@ fn run(options: &Options) -> Result<(), String> {
             Over::Workers => "workers of one core, or ranks",
             Over::Blocks => "block",
         };
+        let others = Others::start();
         let record = record(&programs, case.name, &case.title(), over)?;
-        let record = compare::compare(&programs, &case, options.common.repeat, record)?;
+        let mut record = compare::compare(&programs, &case, options.common.repeat, record)?;
+        record.others = told(&others);
         println!("\n{}", page::sides(&record));
         record.write(&folder)?;
         measured.push(record);
     }
     if options.wants(OVERHEADS) {
         let record = record(&programs, OVERHEADS, "Overheads", "")?;
-        let record = overheads::measure(&programs.peerwren, &options.common, record)?;
+        let others = Others::start();
+        let mut record = overheads::measure(&programs.peerwren, &options.common, record)?;
+        record.others = told(&others);
         record.write(&folder)?;
         measured.push(record);
     }
@@ -147,6 +153,17 @@ fn run(options: &Options) -> Result<(), String> {
     page::write_page(&folder, &all)?;
     println!("\nresults: {}", folder.join("README.md").display());
     Ok(())
+}
+
+/// What others took of the machine, and a warning where that spoils the figures.
+fn told(others: &Others) -> f64 {
+    let percent = others.percent();
+    if percent > OTHERS_PERCENT_MAX {
+        println!(
+            "    WARNING: others took {percent:.1}% of the CPUs meanwhile: these times mean little"
+        );
+    }
+    percent
 }
 
 /// A record of what the figures of a case depend on.
@@ -168,7 +185,6 @@ fn record(programs: &Programs, name: &str, title: &str, over: &str) -> Result<Re
             words.join(" ")
         ),
         machine: cpus(),
-        load: load(),
         packages: programs.packages(),
         peerwren: programs.peerwren.version()?,
         ..Record::default()

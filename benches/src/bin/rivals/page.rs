@@ -90,10 +90,12 @@ fn section(record: &Record) -> String {
     let Record {
         title,
         command,
-        load,
+        others,
         ..
     } = record;
-    let mut out = format!("\n## {title}\n\n    {command}\n\nLoad averages before: {load}.\n\n");
+    let mut out = format!(
+        "\n## {title}\n\n    {command}\n\nOthers took {others:.1}% of the CPUs meanwhile.\n\n"
+    );
     if !record.sides.is_empty() {
         out.push_str(&sides(record));
         out.push('\n');

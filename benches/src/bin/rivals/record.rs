@@ -15,8 +15,9 @@ pub(crate) struct Record {
     pub(crate) day: String,
     pub(crate) command: String,
     pub(crate) machine: String,
-    /// The load averages before it.
-    pub(crate) load: String,
+    /// Percent of the CPUs that others took meanwhile.
+    #[serde(default)]
+    pub(crate) others: f64,
     pub(crate) packages: String,
     pub(crate) peerwren: String,
     /// By LAPACK's count.
