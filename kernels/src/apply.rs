@@ -5,11 +5,7 @@
 //! columns of C = [C1; C2] go through all four steps while they are in the first cache:
 //! W = C1 + V2' C2, W = T' W (T W for Q), C1 -= W, C2 -= V2 W.
 
-use std::ops::Range;
-
-use pulp::{Simd, WithSimd};
-
-use crate::micro::{Band, COLUMNS, Cpu, Multiply, Packed, Part, Place, Store, padded};
+use crate::micro::{Also, Band, COLUMNS, Cpu, Multiply, Packed, Part, Place, Store, padded};
 use crate::pack::{Columns, Dense, UnitLower, pack, pack_transposed, packed_words};
 use crate::tile::TileRef;
 
@@ -158,46 +154,38 @@ impl<'a> Block<'a> {
         let (w, rest) = work.split_at_mut(COLUMNS * ldw);
         let tw = &mut rest[..COLUMNS * ldw];
         let place_w = Place::dense(ldw);
-        let mut store = Store::Set;
-        if let Some(top) = top {
-            store = Store::Add;
-            for (j, w) in w.chunks_exact_mut(ldw).enumerate().take(n) {
-                let start = top.place.start(first + j);
-                w[..k].copy_from_slice(&top.input()[start..start + k]);
-            }
-        }
         for j in first..first + n {
             bottom.copy_others(j, m);
         }
         let place = bottom.place.after(first);
-        let (a, b) = (self.transposed, (bottom.input(), place));
+        let top_place = top.as_ref().map(|top| top.place.after(first));
+        let store = match (&top, top_place) {
+            (Some(top), Some(place)) => Store::AddAt(top.input(), place),
+            _ => Store::Set,
+        };
         cpu.dispatch(Multiply {
-            a,
-            b,
+            a: self.transposed,
+            b: (bottom.input(), place),
             dst: (w, place_w),
             cols: n,
             store,
             part: Part::All,
+            also: None,
         });
-        let (a, b, store) = (self.t, (&*w, place_w), Store::Set);
+        let also = top.as_mut().zip(top_place).map(|(top, place)| Also {
+            data: &mut *top.data,
+            place,
+            source: top.source,
+        });
         cpu.dispatch(Multiply {
-            a,
-            b,
+            a: self.t,
+            b: (w, place_w),
             dst: (tw, place_w),
             cols: n,
-            store,
+            store: Store::Set,
             part: Part::All,
+            also,
         });
-        if let Some(top) = top {
-            let columns = first..first + n;
-            cpu.dispatch(Subtract {
-                target: top,
-                columns,
-                w: tw,
-                ldw,
-                rows: k,
-            });
-        }
         let store = bottom.source.map_or(Store::Sub, Store::SubFrom);
         let (a, b) = (self.plain, (&*tw, place_w));
         cpu.dispatch(Multiply {
@@ -207,6 +195,7 @@ impl<'a> Block<'a> {
             cols: n,
             store,
             part: Part::All,
+            also: None,
         });
     }
 }
@@ -237,45 +226,6 @@ impl Target<'_> {
         for span in [above, below] {
             if !span.is_empty() {
                 self.data[span.clone()].copy_from_slice(&source[span]);
-            }
-        }
-    }
-}
-
-/// Subtracts columns of W, `ldw` words apart, from columns of a target.
-struct Subtract<'a, 'b> {
-    target: &'a mut Target<'b>,
-    columns: Range<usize>,
-    w: &'a [f64],
-    ldw: usize,
-    rows: usize,
-}
-
-impl WithSimd for Subtract<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Target {
-            data,
-            place,
-            source,
-        } = self.target;
-        for (col, w) in self.columns.zip(self.w.chunks_exact(self.ldw)) {
-            let start = place.start(col);
-            let column = &mut data[start..start + self.rows];
-            if let Some(source) = source {
-                for ((c, w), old) in column
-                    .iter_mut()
-                    .zip(w)
-                    .zip(&source[start..start + self.rows])
-                {
-                    *c = old - w;
-                }
-            } else {
-                for (c, w) in column.iter_mut().zip(w) {
-                    *c -= w;
-                }
             }
         }
     }

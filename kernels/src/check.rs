@@ -22,7 +22,7 @@ enum Flip {
 pub(crate) fn ops() -> Vec<KernelOp> {
     let step = |signature, flip| {
         KernelOp::standard(signature, move |tiles| residual_step(tiles, flip))
-            .with_version(2)
+            .with_version(3)
             .with_flops(move |shapes| product_flops(step_extent(shapes, flip)))
             .with_scratch(move |shapes| {
                 let extent = step_extent(shapes, flip);
@@ -69,7 +69,7 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             "gram_step(full(l,m), full(l,n), full(m,n)?) -> full(m,n)",
             gram_step,
         )
-        .with_version(2)
+        .with_version(3)
         .with_flops(|shapes| product_flops(gram_extent(shapes)))
         .with_scratch(|shapes| product_words(gram_extent(shapes))),
         // G - I.

@@ -31,8 +31,7 @@
 //! tiles do not show.
 //!
 //! The result of a kernel depends on its inputs alone: not on buffers, their alignment or earlier runs,
-//! and not on the width of the CPU's vectors either, but for the baseline's and for gesvd and band_svd, whose products
-//! are the library's.
+//! and not on the width of the CPU's vectors either.
 //!
 //! ```
 //! use peerwren_kernels::{KernelSet, Shape, TaskShapes, TaskTiles, TileMut, TileRef};
@@ -67,12 +66,14 @@ mod micro;
 
 mod apply;
 mod band;
+mod bidiagonal;
 mod check;
 mod cholesky;
 mod exchange;
 mod fit;
 mod gemm;
 mod geqrt;
+mod golub_kahan;
 mod householder;
 mod lq;
 mod lu;
@@ -82,6 +83,7 @@ pub mod op;
 mod pack;
 mod panel;
 mod product;
+mod rotations;
 mod rows;
 mod self_test;
 pub mod signature;
@@ -93,6 +95,7 @@ mod trsm;
 #[cfg(test)]
 mod widths;
 
+pub use micro::Form;
 pub use op::{KernelError, KernelOp, KernelSet, NameTaken, TaskShapes, TaskTiles};
 pub use self_test::self_test;
 pub use signature::{Arity, Signature, SignatureError};

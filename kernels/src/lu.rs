@@ -33,7 +33,7 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             "playoff(full(m,n), index(m), full(p,n), index(p)) -> full(m,n), index(m)",
             playoff,
         )
-        .with_version(2)
+        .with_version(3)
         .with_flops(|shapes| getrf_flops(stack(shapes)))
         .with_scratch(|shapes| {
             let (q, r) = stack(shapes);

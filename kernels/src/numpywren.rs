@@ -1,16 +1,14 @@
 //! The kernels of numpywren's own QR and LQ, our baseline: V dense, T a full triangle, pairs of triangles
-//! factored as one dense stacked matrix. Products are the library's.
+//! factored as one dense stacked matrix.
 //!
 //! Q = I - V T V' with V unit lower (`m` x `n`, zeros stored) and T upper (`n` x `n`).
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
-
 use crate::apply::Side;
-use crate::micro::Cpu;
+use crate::micro::{Cpu, Part, Store};
 use crate::op::{KernelError, KernelOp, TaskShapes, TaskTiles};
 use crate::pack::transpose;
 use crate::panel::{Matrix, factor_tall, panel_words};
+use crate::product::{Extent, View, product, product_nt_words, product_words};
 use crate::tile::TileMut;
 
 pub(crate) fn ops() -> Vec<KernelOp> {
@@ -18,8 +16,8 @@ pub(crate) fn ops() -> Vec<KernelOp> {
         KernelOp::standard(signature, move |tiles| leaf(tiles, side))
             .with_flops(leaf_flops)
             .with_scratch(|shapes| {
-                let (n, c) = (shapes.input(1).0, shapes.input(2).1);
-                2 * n * c
+                let ((m, n), c) = (shapes.input(0), shapes.input(2).1);
+                2 * n * c + product_words(Extent { m, n: c, k: m })
             })
     };
     let update = |signature, side| {
@@ -27,7 +25,7 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             .with_flops(update_flops)
             .with_scratch(|shapes| {
                 let (n, c) = shapes.input(2);
-                2 * n * c
+                2 * n * c + product_words(Extent { m: n, n: c, k: n })
             })
     };
     vec![
@@ -75,7 +73,10 @@ pub(crate) fn ops() -> Vec<KernelOp> {
                 let ((m, n), (c, _)) = (shapes.input(0), shapes.input(2));
                 ((4 * m + 2 * n) * n * c) as u64
             })
-            .with_scratch(|shapes| 2 * shapes.input(1).0 * shapes.input(2).0),
+            .with_scratch(|shapes| {
+                let ((m, n), (c, _)) = (shapes.input(0), shapes.input(2));
+                2 * n * c + product_nt_words(Extent { m: c, n: m, k: m })
+            }),
         // [S1 S2] (I - V T V').
         KernelOp::standard(
             "lq_trailing_update(full(p,n), full(n,n), full(c,n), full(c,n)?) -> full(c,n), full(c,n)? where p >= n",
@@ -85,7 +86,10 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             let ((p, n), (c, _)) = (shapes.input(0), shapes.input(2));
             ((4 * p + 2 * n) * n * c) as u64
         })
-        .with_scratch(|shapes| 2 * shapes.input(1).0 * shapes.input(2).0),
+        .with_scratch(|shapes| {
+            let (c, n) = shapes.input(2);
+            2 * n * c + product_nt_words(Extent { m: c, n, k: n })
+        }),
         KernelOp::standard("identity(full(m,n)) -> full(m,n)", |tiles| {
             let input = tiles.input(0);
             let ([output], _) = tiles.outputs();
@@ -236,18 +240,14 @@ fn leaf(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), KernelError> {
     let (v, t, c) = (tiles.input(0), tiles.input(1), tiles.input(2));
     let ((m, n), (_, cols)) = (v.shape.dense(), c.shape.dense());
     let ([output], scratch) = tiles.outputs();
-    output.data.copy_from_slice(c.data);
-    let v = dense(v.data, m, n);
-    let (w, tw) = scratch.split_at_mut(n * cols);
-    product(
-        dense_mut(w, n, cols),
-        Accum::Replace,
-        v.transpose(),
-        dense(c.data, m, cols),
-        1.0,
-    );
-    let tw = times_t(t.data, w, tw, (n, cols), side);
-    product(dense_mut(output.data, m, cols), Accum::Add, v, tw, -1.0);
+    let (w, rest) = scratch.split_at_mut(n * cols);
+    let (tw, rest) = rest.split_at_mut(n * cols);
+    let factors = (View::transposed(v.data, m), View::plain(c.data, m));
+    multiply(w, (n, cols, m), factors, Store::Set, rest);
+    times_t(t.data, w, tw, (n, cols), side, rest);
+    let factors = (View::plain(v.data, m), View::plain(tw, n));
+    let store = Store::SubFrom(c.data);
+    multiply(output.data, (m, cols, n), factors, store, rest);
     Ok(())
 }
 
@@ -265,40 +265,23 @@ fn trailing_update(tiles: &mut TaskTiles<'_, '_>, side: Side) -> Result<(), Kern
     );
     let ((p, n), (_, cols)) = (v.shape.dense(), s1.shape.dense());
     check_partner("qr_trailing_update", tiles, (p, n))?;
-    let v = dense(v.data, p, n);
-    let scratch = &mut *tiles.scratch;
-    let (w, tw) = scratch.split_at_mut(n * cols);
-    product(
-        dense_mut(w, n, cols),
-        Accum::Replace,
-        v.subrows(0, n).transpose(),
-        dense(s1.data, n, cols),
-        1.0,
-    );
-    if let Some(s2) = s2 {
-        product(
-            dense_mut(w, n, cols),
-            Accum::Add,
-            v.subrows(n, n).transpose(),
-            dense(s2.data, n, cols),
-            1.0,
+    let (w, rest) = tiles.scratch.split_at_mut(n * cols);
+    let (tw, rest) = rest.split_at_mut(n * cols);
+    for (i, s) in [Some(s1), s2].into_iter().flatten().enumerate() {
+        let factors = (
+            View::transposed(&v.data[i * n..], p),
+            View::plain(s.data, n),
         );
+        let store = if i == 0 { Store::Set } else { Store::Add };
+        multiply(w, (n, cols, n), factors, store, rest);
     }
-    let tw = times_t(t.data, w, tw, (n, cols), side);
-    for (i, (input, output)) in [Some(s1), s2]
-        .into_iter()
-        .zip(tiles.outputs.iter_mut())
-        .enumerate()
-    {
+    times_t(t.data, w, tw, (n, cols), side, rest);
+    let pairs = [Some(s1), s2].into_iter().zip(tiles.outputs.iter_mut());
+    for (i, (input, output)) in pairs.enumerate() {
         if let (Some(input), Some(output)) = (input, output) {
-            output.data.copy_from_slice(input.data);
-            product(
-                dense_mut(output.data, n, cols),
-                Accum::Add,
-                v.subrows(i * n, n),
-                tw,
-                -1.0,
-            );
+            let factors = (View::plain(&v.data[i * n..], p), View::plain(tw, n));
+            let store = Store::SubFrom(input.data);
+            multiply(output.data, (n, cols, n), factors, store, rest);
         }
     }
     Ok(())
@@ -325,20 +308,15 @@ fn lq_leaf(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let (v, t, c) = (tiles.input(0), tiles.input(1), tiles.input(2));
     let ((m, n), (rows, _)) = (v.shape.dense(), c.shape.dense());
     let ([output], scratch) = tiles.outputs();
-    output.data.copy_from_slice(c.data);
-    let (v, t) = (dense(v.data, m, n), dense(t.data, n, n));
-    let (w, wt) = scratch.split_at_mut(rows * n);
-    let c = dense(c.data, rows, m);
-    product(dense_mut(w, rows, n), Accum::Replace, c, v, 1.0);
-    product(
-        dense_mut(wt, rows, n),
-        Accum::Replace,
-        dense(w, rows, n),
-        t,
-        1.0,
-    );
-    let (wt, v) = (dense(wt, rows, n), v.transpose());
-    product(dense_mut(output.data, rows, m), Accum::Add, wt, v, -1.0);
+    let (w, rest) = scratch.split_at_mut(rows * n);
+    let (wt, rest) = rest.split_at_mut(rows * n);
+    let factors = (View::plain(c.data, rows), View::plain(v.data, m));
+    multiply(w, (rows, n, m), factors, Store::Set, rest);
+    let factors = (View::plain(w, rows), View::plain(t.data, n));
+    multiply(wt, (rows, n, n), factors, Store::Set, rest);
+    let factors = (View::plain(wt, rows), View::transposed(v.data, m));
+    let store = Store::SubFrom(c.data);
+    multiply(output.data, (rows, m, n), factors, store, rest);
     Ok(())
 }
 
@@ -351,65 +329,57 @@ fn lq_trailing_update(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> 
     );
     let ((p, n), (rows, _)) = (v.shape.dense(), s1.shape.dense());
     check_partner("lq_trailing_update", tiles, (p, n))?;
-    let (v, t) = (dense(v.data, p, n), dense(t.data, n, n));
-    let (w, wt) = tiles.scratch.split_at_mut(rows * n);
+    let (w, rest) = tiles.scratch.split_at_mut(rows * n);
+    let (wt, rest) = rest.split_at_mut(rows * n);
     for (i, s) in [Some(s1), s2].into_iter().flatten().enumerate() {
-        let accum = if i == 0 { Accum::Replace } else { Accum::Add };
-        let (s, v) = (dense(s.data, rows, n), v.subrows(i * n, n));
-        product(dense_mut(w, rows, n), accum, s, v, 1.0);
+        let factors = (View::plain(s.data, rows), View::plain(&v.data[i * n..], p));
+        let store = if i == 0 { Store::Set } else { Store::Add };
+        multiply(w, (rows, n, n), factors, store, rest);
     }
-    product(
-        dense_mut(wt, rows, n),
-        Accum::Replace,
-        dense(w, rows, n),
-        t,
-        1.0,
-    );
-    let wt = dense(wt, rows, n);
+    let factors = (View::plain(w, rows), View::plain(t.data, n));
+    multiply(wt, (rows, n, n), factors, Store::Set, rest);
     let pairs = [Some(s1), s2].into_iter().zip(tiles.outputs.iter_mut());
     for (i, (input, output)) in pairs.enumerate() {
         if let (Some(input), Some(output)) = (input, output) {
-            output.data.copy_from_slice(input.data);
-            let v = v.subrows(i * n, n).transpose();
-            product(dense_mut(output.data, rows, n), Accum::Add, wt, v, -1.0);
+            let v = View::transposed(&v.data[i * n..], p);
+            let store = Store::SubFrom(input.data);
+            let factors = (View::plain(wt, rows), v);
+            multiply(output.data, (rows, n, n), factors, store, rest);
         }
     }
     Ok(())
 }
 
 /// T' W or T W.
-fn times_t<'a>(
+fn times_t(
     t: &[f64],
     w: &[f64],
-    tw: &'a mut [f64],
+    tw: &mut [f64],
     (n, cols): (usize, usize),
     side: Side,
-) -> MatRef<'a, f64> {
-    let t = dense(t, n, n);
-    let t = if side == Side::Transposed {
-        t.transpose()
-    } else {
-        t
+    scratch: &mut [f64],
+) {
+    let t = match side {
+        Side::Transposed => View::transposed(t, n),
+        Side::Plain => View::plain(t, n),
     };
-    let tw = &mut tw[..n * cols];
-    product(
-        dense_mut(tw, n, cols),
-        Accum::Replace,
-        t,
-        dense(w, n, cols),
-        1.0,
+    multiply(
+        tw,
+        (n, cols, n),
+        (t, View::plain(w, n)),
+        Store::Set,
+        scratch,
     );
-    dense(tw, n, cols)
 }
 
-fn dense(data: &[f64], rows: usize, cols: usize) -> MatRef<'_, f64> {
-    MatRef::from_column_major_slice(&data[..rows * cols], rows, cols)
-}
-
-fn dense_mut(data: &mut [f64], rows: usize, cols: usize) -> MatMut<'_, f64> {
-    MatMut::from_column_major_slice_mut(&mut data[..rows * cols], rows, cols)
-}
-
-fn product(dst: MatMut<'_, f64>, accum: Accum, a: MatRef<'_, f64>, b: MatRef<'_, f64>, alpha: f64) {
-    matmul(dst, accum, a, b, alpha, Par::Seq);
+/// The `m` x `n` matrix `c` becomes what `store` says of a product of depth `k`.
+fn multiply(
+    c: &mut [f64],
+    (m, n, k): (usize, usize, usize),
+    factors: (View<'_>, View<'_>),
+    store: Store<'_>,
+    scratch: &mut [f64],
+) {
+    let (extent, how) = (Extent { m, n, k }, (store, Part::All));
+    product(Cpu::new(), (c, m), extent, factors, how, scratch);
 }

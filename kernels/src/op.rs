@@ -173,7 +173,11 @@ impl KernelOp {
         signature: &'static str,
         run: impl Fn(&mut TaskTiles<'_, '_>) -> Result<(), KernelError> + Send + Sync + 'static,
     ) -> KernelOp {
-        KernelOp::new(signature, run).expect("the signatures of this crate are well formed")
+        /// Rises when the bits of all change together, with the order in which products are summed.
+        const VERSION: u32 = 2;
+        let op =
+            KernelOp::new(signature, run).expect("the signatures of this crate are well formed");
+        op.with_version(VERSION)
     }
 
     /// The same kernel with this version; a new one whenever its bits change.

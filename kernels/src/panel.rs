@@ -222,6 +222,7 @@ fn merge(
         cols: k2,
         store: Store::Set,
         part: Part::All,
+        also: None,
     });
     let band = Band {
         from: Some(0),
@@ -235,6 +236,7 @@ fn merge(
         cols: k2,
         store: Store::Set,
         part: Part::All,
+        also: None,
     });
     let right = &mut t.data[k1 * t.ld..];
     for (j, t2) in t2.chunks_exact_mut(k2).enumerate() {
@@ -257,6 +259,7 @@ fn merge(
         cols: k2,
         store: Store::Sub,
         part: Part::All,
+        also: None,
     });
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn product(
         };
         let store = match store {
             _ if k0 == 0 => store,
-            Store::Set | Store::AddFrom(_) => Store::Add,
+            Store::Set | Store::AddFrom(_) | Store::AddAt(..) => Store::Add,
             Store::SubFrom(_) => Store::Sub,
             Store::Add | Store::Sub => store,
         };
@@ -122,6 +122,7 @@ pub(crate) fn product(
                 cols: n,
                 store,
                 part,
+                also: None,
             });
         }
     }

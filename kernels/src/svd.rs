@@ -3,16 +3,16 @@
 //!
 //! A band matrix with w - 1 superdiagonals is stored as LAPACK does: entry (i, j) at row w - 1 + i - j of column j.
 
-use faer::diag::DiagMut;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
-use faer::{MatMut, MatRef, Par};
-
+use crate::apply::Side;
 use crate::band;
+use crate::bidiagonal::{self, Bidiagonal};
+use crate::geqrt::{apply, apply_words, factor_blocks, tall_words};
+use crate::golub_kahan::diagonalize;
 use crate::micro::Cpu;
 use crate::op::{KernelError, KernelOp, TaskTiles};
 use crate::pack::transpose;
-use crate::tile::TileMut;
+use crate::rotations::Rotations;
+use crate::tile::{Shape, TileMut, TileRef};
 use crate::trsm::check_finite;
 
 pub(crate) fn ops() -> Vec<KernelOp> {
@@ -27,8 +27,8 @@ pub(crate) fn ops() -> Vec<KernelOp> {
             svd_flops(m, n)
         })
         .with_scratch(|shapes| {
-            let ((m, n), (_, k)) = (shapes.input(0), shapes.output(0));
-            m * n + n * k
+            let (m, n) = shapes.input(0);
+            2 * m * n + tall_svd_words(m.max(n), m.min(n))
         }),
         // The columns of the band matrix that a diagonal tile R and the tile L above it hold.
         KernelOp::standard(
@@ -58,7 +58,7 @@ pub(crate) fn ops() -> Vec<KernelOp> {
         })
         .with_scratch(|shapes| {
             let (_, n) = shapes.input(0);
-            2 * n * n
+            2 * n * n + square_words(n)
         }),
     ]
 }
@@ -107,46 +107,160 @@ impl Scale {
 
 fn gesvd(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
     let a = tiles.input(0);
-    let size = a.shape.dense();
+    let (m, n) = a.shape.dense();
     let scale = scale_of(a.data)?;
     let ([u, s, vt], scratch) = tiles.outputs();
-    let (dense, scratch) = scratch.split_at_mut(a.data.len());
-    for (x, a) in dense.iter_mut().zip(a.data) {
+    let (dense, scratch) = scratch.split_at_mut(m * n);
+    let (long, scratch) = scratch.split_at_mut(m * n);
+    let cpu = Cpu::new();
+    for (x, a) in long.iter_mut().zip(a.data) {
         *x = scale.apply(*a);
     }
-    decompose(dense, size, scale, (u, s, vt), scratch)
+    // The decomposition of A' where A is wide: its U is V.
+    let (rows, cols) = (m.max(n), m.min(n));
+    if m < n {
+        transpose(cpu, (long, m), (m, n), (&mut *dense, n));
+    } else {
+        dense.copy_from_slice(long);
+    }
+    let (short, scratch) = scratch.split_at_mut(cols * cols);
+    tall(cpu, dense, (rows, cols), (long, s.data, short), scratch)?;
+    let (left, right) = if m < n {
+        (&*short, &*long)
+    } else {
+        (&*long, &*short)
+    };
+    u.data.copy_from_slice(left);
+    transpose(cpu, (right, n), (n, cols), (&mut *vt.data, cols));
+    finish(scale, (u, s, vt))
 }
 
-/// The decomposition of the `m` x `n` matrix `dense`, which `scale` has been applied to.
-fn decompose(
-    dense: &[f64],
-    (m, n): (usize, usize),
+/// Brings the values back to their size; what is not finite is an error.
+fn finish(
     scale: Scale,
     (u, s, vt): (&mut TileMut<'_>, &mut TileMut<'_>, &mut TileMut<'_>),
-    scratch: &mut [f64],
 ) -> Result<(), KernelError> {
-    let k = m.min(n);
-    let v = &mut scratch[..n * k];
-    let (thin, params) = (ComputeSvdVectors::Thin, Default::default());
-    // Of bytes, which scratch is not, so it is the one thing that a kernel allocates.
-    let mut space = MemBuffer::new(svd_scratch::<f64>(m, n, thin, thin, Par::Seq, params));
-    svd(
-        MatRef::from_column_major_slice(dense, m, n),
-        DiagMut::from_slice_mut(s.data),
-        Some(MatMut::from_column_major_slice_mut(u.data, m, k)),
-        Some(MatMut::from_column_major_slice_mut(v, n, k)),
-        Par::Seq,
-        MemStack::new(&mut space),
-        params,
-    )
-    .map_err(|_| KernelError::Failed("the singular values do not converge".to_owned()))?;
-    transpose(Cpu::new(), (v, n), (n, k), (&mut *vt.data, k));
     for x in s.data.iter_mut() {
         *x = scale.undo(*x);
     }
     check_finite(s.data)?;
     check_finite(u.data)?;
     check_finite(vt.data)
+}
+
+/// Columns of Q that are made at a time.
+const INNER: usize = 32;
+
+/// Scratch words of [`tall`], V included.
+fn tall_svd_words(m: usize, n: usize) -> usize {
+    let (unit, factors) = qr_shapes(m, n);
+    let ib = INNER.min(n);
+    let qr = unit.words() + factors.words() + tall_words(m, ib).max(apply_words((m, n), ib));
+    3 * n * n + square_words(n) + if m > n { m * n + qr } else { 0 }
+}
+
+fn qr_shapes(m: usize, n: usize) -> (Shape, Shape) {
+    let (m, n) = (m as u32, n as u32);
+    (Shape::unit(m, n), Shape::tfac(n, n.min(INNER as u32)))
+}
+
+/// U, s and V of the `m` x `n` matrix `dense`, m >= n, which is overwritten: those of R, and Q times R's U.
+fn tall(
+    cpu: Cpu,
+    dense: &mut [f64],
+    (m, n): (usize, usize),
+    (u, s, v): (&mut [f64], &mut [f64], &mut [f64]),
+    scratch: &mut [f64],
+) -> Result<(), KernelError> {
+    if m == n {
+        return square(cpu, dense, n, (u, s, v), scratch);
+    }
+    let (unit, factors) = qr_shapes(m, n);
+    let (reflectors, scratch) = scratch.split_at_mut(unit.words());
+    let (t, scratch) = scratch.split_at_mut(factors.words());
+    let (a, scratch) = scratch.split_at_mut(m * n);
+    let mut t = TileMut::new(factors, t);
+    factor_blocks(cpu, dense, a, (m, n), &mut t, scratch)?;
+    TileMut::new(unit, reflectors).pack(a, m);
+    let (small, scratch) = scratch.split_at_mut(n * n);
+    let (r, scratch) = scratch.split_at_mut(n * n);
+    r.fill(0.0);
+    for (j, (to, from)) in r.chunks_exact_mut(n).zip(a.chunks_exact(m)).enumerate() {
+        to[..=j].copy_from_slice(&from[..=j]);
+    }
+    square(cpu, r, n, (small, s, v), scratch)?;
+    for (to, from) in u.chunks_exact_mut(m).zip(small.chunks_exact(n)) {
+        to[..n].copy_from_slice(from);
+        to[n..].fill(0.0);
+    }
+    let q = (
+        TileRef::new(unit, reflectors),
+        TileRef::new(factors, t.data),
+        Side::Plain,
+    );
+    apply(cpu, q, (u, None), n, scratch);
+    Ok(())
+}
+
+/// Scratch words of [`square`].
+fn square_words(n: usize) -> usize {
+    let later = bidiagonal::vectors_words(n).max(Rotations::words(n));
+    n * n + 3 * n + bidiagonal::reduce_words(n).max(later)
+}
+
+/// U, s and V of the matrix `a` of order `n`, which is overwritten.
+fn square(
+    cpu: Cpu,
+    a: &mut [f64],
+    n: usize,
+    (u, s, v): (&mut [f64], &mut [f64], &mut [f64]),
+    scratch: &mut [f64],
+) -> Result<(), KernelError> {
+    let (p, scratch) = scratch.split_at_mut(n * n);
+    let (e, scratch) = scratch.split_at_mut(n);
+    let (tau_q, scratch) = scratch.split_at_mut(n);
+    let (tau_p, scratch) = scratch.split_at_mut(n);
+    let mut out = Bidiagonal {
+        d: &mut *s,
+        e,
+        tau_q,
+        tau_p,
+    };
+    bidiagonal::reduce(cpu, a, p, n, &mut out, scratch);
+    bidiagonal::vectors(cpu, (a, tau_q), (n, n, 0), u, scratch);
+    bidiagonal::vectors(cpu, (p, tau_p), (n, n - 1, 1), v, scratch);
+    let mut rotations = Rotations::new(cpu, n, (u, v), scratch);
+    diagonalize(s, e, &mut rotations)
+        .map_err(|_| KernelError::Failed("the singular values do not converge".to_owned()))?;
+    let (u, v) = rotations.finish();
+    for (s, v) in s.iter_mut().zip(v.chunks_exact_mut(n)) {
+        if s.is_sign_negative() {
+            *s = -*s;
+            v.iter_mut().for_each(|x| *x = -*x);
+        }
+    }
+    sort(s, u, v);
+    Ok(())
+}
+
+/// Brings the values in descending order, and the columns of both matrices with them.
+fn sort(s: &mut [f64], u: &mut [f64], v: &mut [f64]) {
+    let n = s.len();
+    for i in 0..n {
+        let mut most = i;
+        for (at, x) in s.iter().enumerate().skip(i + 1) {
+            if *x > s[most] {
+                most = at;
+            }
+        }
+        if most != i {
+            s.swap(i, most);
+            for matrix in [&mut *u, &mut *v] {
+                let (left, right) = matrix.split_at_mut(most * n);
+                left[i * n..(i + 1) * n].swap_with_slice(&mut right[..n]);
+            }
+        }
+    }
 }
 
 fn band_column(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
@@ -219,5 +333,15 @@ fn band_svd(tiles: &mut TaskTiles<'_, '_>) -> Result<(), KernelError> {
             }
         }
     }
-    decompose(dense, (n, n), scale, (u, s, vt), scratch)
+    let cpu = Cpu::new();
+    let (v, scratch) = scratch.split_at_mut(n * n);
+    square(
+        cpu,
+        dense,
+        n,
+        (&mut *u.data, &mut *s.data, &mut *v),
+        scratch,
+    )?;
+    transpose(cpu, (v, n), (n, n), (&mut *vt.data, n));
+    finish(scale, (u, s, vt))
 }

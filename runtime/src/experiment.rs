@@ -5,7 +5,8 @@
 //! is `true`, a list repeats its option). `[grid]` has lists, of which all combinations are run, the first list
 //! varying slowest; a list of tables varies several options together, under a name of its own. With `fleet` a
 //! run is simulated, and `set` changes the fleet by its keys. `repeat` runs each combination so often: simulated
-//! ones with the seeds 1, 2 and so on. `[show]` names the combination whose timeline and pairs are drawn.
+//! ones with the seeds 1, 2 and so on. `[show]` names the combination whose timeline, profile and
+//! pairs are drawn.
 //!
 //! ```
 //! use peerwren::experiment::Experiment;

@@ -5,7 +5,9 @@
 //! have it already serve nobody. So a holder remembers which peers it has served. When it has sent a
 //! block whole, every second one of those that wait for that block is referred to the peer that now has
 //! it; who comes when no turn is free is referred at once. Each peer that was served does the same, so that
-//! the block spreads as a tree, of whose `n` nodes the root serves about `log2(n)`.
+//! the block spreads as a tree, of whose `n` nodes the root serves about `log2(n)`. Where others wait for other
+//! blocks, all are referred, and what is not yet on its way goes first: a line that many blocks have to leave
+//! carries each of them once.
 //!
 //! ```text
 //! handle_input(input)   poll_action() -> Option<Action>, drained to None   check_invariants()
@@ -141,7 +143,7 @@ impl Server {
             Input::BlockLeft(key) => drop(self.receivers.remove(&key)),
         }
         while self.sending.len() < self.limits.outgoing_max
-            && let Some(request) = self.waiting.pop_front()
+            && let Some(request) = self.next_turn()
         {
             self.send(&request);
         }
@@ -194,6 +196,17 @@ impl Server {
         }
     }
 
+    /// The first that waits for a block which is not on its way to somebody who could pass it on; if all do,
+    /// the first. So different blocks leave before second copies of one.
+    fn next_turn(&mut self) -> Option<Request> {
+        let spreads = |key| {
+            let mut sending = self.sending.values();
+            sending.any(|sending| sending.may_serve && sending.key == key)
+        };
+        let first = self.waiting.iter().position(|it| !spreads(it.key));
+        self.waiting.remove(first.unwrap_or(0))
+    }
+
     fn send(&mut self, request: &Request) {
         let &Request { id, peer, key, .. } = request;
         let is_worker = matches!(peer, NodeId::Worker(_));
@@ -212,12 +225,15 @@ impl Server {
             return;
         };
         self.remember(sent.key, sent.peer);
-        // The first of those that wait is served here, the second there, and so on.
+        // The first of those that wait is served here, the second there, and so on; all there, where other
+        // blocks wait for this node's line.
+        let is_busy = self.waiting.iter().any(|it| it.key != sent.key);
+        let (skipped, step) = if is_busy { (0, 1) } else { (1, 2) };
         let is_movable = |request: &&Request| {
             request.key == sent.key && request.in_vain.is_none() && request.peer != sent.peer
         };
         let movable = self.waiting.iter().filter(is_movable);
-        let moved: Vec<_> = movable.skip(1).step_by(2).copied().collect();
+        let moved: Vec<_> = movable.skip(skipped).step_by(step).copied().collect();
         for request in moved {
             self.waiting.retain(|waiting| waiting.id != request.id);
             self.refer(&request, sent.peer);

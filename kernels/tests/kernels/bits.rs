@@ -1,7 +1,7 @@
 //! A kernel's bits depend on its inputs alone.
 
 use crate::harness::{Dense, Flavour, Poison, Tile, try_run_some};
-use peerwren_kernels::{KernelSet, Kind, Shape, self_test};
+use peerwren_kernels::{Form, KernelSet, Kind, Shape, self_test};
 
 /// A kernel, its inputs and the shapes of its outputs.
 type Case = (String, Vec<Option<Tile>>, Vec<Shape>);
@@ -344,6 +344,25 @@ fn neither_alignment_nor_what_was_in_the_buffers_matters() {
 }
 
 #[test]
+fn all_instruction_sets_give_the_same_bits() {
+    for (name, inputs, outputs) in all_cases() {
+        let inputs: Vec<Option<&Tile>> = inputs.iter().map(Option::as_ref).collect();
+        let clean = Poison {
+            value: f64::NAN,
+            offset: 0,
+        };
+        let on = |form: Form| {
+            let result = form.run(|| try_run_some(&name, &inputs, &outputs, clean));
+            bits(&result.unwrap_or_else(|error| panic!("{name}: {error}")))
+        };
+        let portable = on(Form::Portable);
+        for form in Form::here() {
+            assert_eq!(on(form), portable, "{name}, {form:?}");
+        }
+    }
+}
+
+#[test]
 fn every_kernel_is_among_the_cases() {
     let tested: Vec<String> = all_cases().into_iter().map(|case| case.0).collect();
     for op in KernelSet::standard().iter() {
@@ -356,9 +375,13 @@ fn every_kernel_is_among_the_cases() {
 }
 
 #[test]
-fn the_self_test_repeats_its_bits() {
+fn the_self_test_has_the_same_bits_every_time_and_on_every_instruction_set() {
     let first: Vec<u64> = self_test().iter().map(|x| x.to_bits()).collect();
     let second: Vec<u64> = self_test().iter().map(|x| x.to_bits()).collect();
     assert!(first.len() > 50_000);
     assert_eq!(first, second);
+    for form in Form::here() {
+        let words: Vec<u64> = form.run(self_test).iter().map(|x| x.to_bits()).collect();
+        assert!(words == first, "{form:?}");
+    }
 }

@@ -119,17 +119,19 @@ impl Experiment {
         })
     }
 
-    /// All runs: point by point, each point's repetitions one after the other.
+    /// All runs: every point once, then every point again, so that a machine whose speed drifts is as fast or slow
+    /// for all of them.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
-        let row = |(point, repetition): (usize, u32)| Row {
+        let row = |repetition: u32, point: usize| Row {
             point,
             repetition,
             words: self.points[point].words(repetition),
         };
         let points = 0..self.points.len();
-        let all = points.flat_map(|point| (1..=self.repeat).map(move |run| (point, run)));
-        all.map(row).collect()
+        let all =
+            (1..=self.repeat).flat_map(|run| points.clone().map(move |point| row(run, point)));
+        all.collect()
     }
 
     /// What a point has of what varies, such as `exchange store, tree flat`.

@@ -9,7 +9,7 @@ use super::results::{
 };
 use crate::chart::{Bar, Bars, Line, Lines, Picture, SERIES_MAX, Unit};
 use crate::report::Report;
-use crate::report::pictures::{SOURCES, pairs};
+use crate::report::pictures::{SOURCES, pairs, profile};
 use crate::trace::Timeline;
 
 /// Bars that a picture has: 48 of 28 are 1,344 high.
@@ -41,6 +41,7 @@ impl Results<'_> {
             ("time", time),
             ("scaling", scaling),
             ("timeline", self.timeline.and_then(Timeline::draw)),
+            ("profile", shown.and_then(|report| profile(report))),
             ("pairs", shown.and_then(|report| pairs(report))),
         ];
         let drawn = pictures.into_iter();

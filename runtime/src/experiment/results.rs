@@ -47,7 +47,9 @@ impl<'a> Results<'a> {
     /// Points that have rows, in the grid's order.
     pub(super) fn points(&self) -> Vec<PointResults<'a>> {
         let mut points: Vec<PointResults<'a>> = Vec::new();
-        for Measured { row, outcome } in self.measured {
+        let mut measured: Vec<_> = self.measured.iter().collect();
+        measured.sort_by_key(|measured| measured.row.point);
+        for Measured { row, outcome } in measured {
             if points.last().is_none_or(|last| last.number != row.point) {
                 points.push(PointResults {
                     number: row.point,

@@ -11,9 +11,9 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let input = builder.input(0)?;
     let options = builder.options();
     let columns = n.div_ceil(options.block.into());
-    // A triangle of tiles; an update reads three and makes one.
+    // A triangle of tiles; an update reads two tiles of L beside the one that it replaces, and makes one.
     let mut ordered = params.clone();
-    ordered.extend(options.lookahead(columns, columns * (columns + 1) / 2, 4));
+    ordered.extend(options.lookahead(columns, columns * (columns + 1) / 2, 3));
     let factored = builder.phase("factor", "cholesky", &ordered, vec![("A", input)]);
     builder.result("l", (factored, "L"), (n, n))?;
     if builder.request.check {

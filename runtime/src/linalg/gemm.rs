@@ -79,8 +79,8 @@ pub(super) fn build(builder: &mut Builder<'_>, scales: &Scales) -> Result<(), Ru
 fn square(options: &Resolved, (m, n): (u64, u64), (p, q): (u32, u32)) -> Option<u64> {
     let tiles = |side: u64| side.div_ceil(options.block.into());
     let (p, q) = (u64::from(p), u64::from(q));
-    // A product reads three tiles and makes one.
-    let room = options.room(4)?;
+    // A product reads two tiles beside the sum that it replaces, and makes one.
+    let room = options.room(3)?;
     let sums = (tiles(m) * tiles(n)).div_ceil(p * q);
     (sums > room).then(|| (room / 2).isqrt().max(1) * p.max(q))
 }

@@ -16,9 +16,10 @@ pub(super) fn build(builder: &mut Builder<'_>) -> Result<(), RunError> {
     let mut params = params(options, (m, n))?;
     let numpywren = matches!(options.tree, Tree::Numpywren { .. });
     let tiles = |side: u64| side.div_ceil(options.block.into());
-    // Reflectors beside what they are applied to; an update reads four tiles and makes two.
+    // Reflectors beside what they are applied to; an update reads one beside the two that it replaces, and makes
+    // two.
     if !numpywren {
-        params.extend(options.lookahead(tiles(n), 3 * tiles(m) * tiles(n) / 2, 6));
+        params.extend(options.lookahead(tiles(n), 3 * tiles(m) * tiles(n) / 2, 3));
     }
     let a = if numpywren { "I" } else { "A" };
     let input = builder.input(0)?;

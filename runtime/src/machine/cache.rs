@@ -23,6 +23,9 @@ pub struct Copy {
 /// When a copy is read next: a phase and a priority in it; larger is later.
 pub type NextUse = (u8, i64);
 
+/// The next use of what is not read again.
+const NEVER: NextUse = (u8::MAX, i64::MAX);
+
 /// What is known of one copy.
 #[derive(Clone, Debug)]
 pub struct Held {
@@ -38,6 +41,8 @@ pub struct Held {
     pub spare: bool,
     /// Whether it is on its way to the store.
     pub storing: bool,
+    /// Whether that is so that it can leave.
+    pub leaving: bool,
     /// Whether the store has it.
     pub durable: bool,
     /// When its readers read it, earliest first, once asked.
@@ -126,64 +131,88 @@ impl Cache {
         self.held.iter()
     }
 
-    /// Takes `bytes` if they are there or can be had by dropping what is dead or spare; else says
-    /// which live copies to spill, farthest next use first. Where all that may leave is too little,
-    /// nothing leaves: a task must end first. `uses` lists the readers of a block.
+    /// Takes `bytes` if they are there or can be had by dropping copies; else says which to spill. Where all that
+    /// may leave is too little, nothing leaves: a task must end first. `uses` lists the readers of a block.
     pub fn take(
         &mut self,
         bytes: u64,
         front: NextUse,
         uses: impl Fn(&BlockKey) -> Vec<NextUse>,
     ) -> Room {
-        let mut room = Room::default();
         let want = (self.used + bytes).saturating_sub(self.limit);
-        if want > 0 {
-            let loose = self
-                .held
-                .values()
-                .filter(|held| held.present && held.pins == 0);
-            if loose.map(|held| held.bytes).sum::<u64>() < want {
-                return room;
-            }
-            let mut order = Vec::new();
-            for (copy, held) in &mut self.held {
-                if held.present && held.pins == 0 && !held.storing {
-                    let next = held.next_use(front, || uses(&copy.key));
-                    let class = if held.dead {
-                        0
-                    } else {
-                        u8::from(!held.spare) + 1
-                    };
-                    order.push((class, std::cmp::Reverse(next), *copy, held.bytes));
-                }
-            }
-            order.sort_unstable();
-            let mut freed: u64 = self
-                .held
-                .values()
-                .filter(|h| h.storing && h.pins == 0)
-                .map(|h| h.bytes)
-                .sum();
-            let mut dropped = 0;
-            for (class, _, copy, bytes) in order {
-                if class == 2 {
-                    if dropped + freed >= want {
-                        break;
-                    }
-                    freed += bytes;
-                    room.spill.push(copy);
-                } else if dropped < want {
-                    dropped += bytes;
-                    self.remove(&copy);
-                    room.dropped.push(copy);
-                }
-            }
-        }
+        let mut room = self.make_room(want, front, uses);
         room.taken = self.used + bytes <= self.limit;
         if room.taken {
             room.spill.clear();
             self.used += bytes;
             self.peak = self.peak.max(self.used);
+        }
+        for copy in &room.spill {
+            if let Some(held) = self.held.get_mut(copy) {
+                held.leaving = true;
+            }
+        }
+        room
+    }
+
+    /// Drops copies of `want` bytes, or says which are to be spilled for that. What is dead goes first, then what
+    /// is not read again, then what is read last; of equals what need not be spilled.
+    fn make_room(
+        &mut self,
+        want: u64,
+        front: NextUse,
+        uses: impl Fn(&BlockKey) -> Vec<NextUse>,
+    ) -> Room {
+        let mut room = Room::default();
+        let sum = |held: &Self, which: fn(&Held) -> bool| -> u64 {
+            let loose = held
+                .held
+                .values()
+                .filter(|held| held.present && held.pins == 0);
+            loose
+                .filter(|held| which(held))
+                .map(|held| held.bytes)
+                .sum()
+        };
+        if want == 0 || sum(self, |_| true) < want {
+            return room;
+        }
+        let mut order = Vec::new();
+        for (copy, held) in &mut self.held {
+            if held.present && held.pins == 0 && !held.storing {
+                let next = held.next_use(front, || uses(&copy.key));
+                let class = match (held.dead, held.spare && next == NEVER) {
+                    (true, _) => 0,
+                    (_, true) => 1,
+                    _ => 2,
+                };
+                let is_live = !held.dead && !held.spare;
+                let next = std::cmp::Reverse(next);
+                order.push((class, next, is_live, *copy, held.bytes));
+            }
+        }
+        order.sort_unstable();
+        let storing = sum(self, |held| held.storing);
+        // What is stored for other reasons may stay, while others could leave now.
+        let leaving = sum(self, |held| held.storing && held.leaving);
+        let (mut dropped, mut spilled) = (0, 0);
+        for (class, _, is_live, copy, bytes) in order {
+            let awaited = match (class, is_live) {
+                (0, _) => 0,
+                (_, true) => storing + spilled,
+                (_, false) => leaving + spilled,
+            };
+            if dropped + awaited >= want {
+                continue;
+            }
+            if is_live {
+                spilled += bytes;
+                room.spill.push(copy);
+            } else {
+                dropped += bytes;
+                self.remove(&copy);
+                room.dropped.push(copy);
+            }
         }
         room
     }
@@ -264,6 +293,7 @@ impl Cache {
             dead: false,
             spare: false,
             storing: false,
+            leaving: false,
             durable: false,
             uses: None,
         };
@@ -333,6 +363,6 @@ impl Held {
         uses.iter()
             .copied()
             .find(|&at| at >= front)
-            .unwrap_or((u8::MAX, i64::MAX))
+            .unwrap_or(NEVER)
     }
 }

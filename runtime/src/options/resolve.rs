@@ -356,8 +356,8 @@ impl Resolved {
 }
 
 impl Resolved {
-    /// Tiles that a worker's memory has beside those of its tasks, of which each takes so many; none where
-    /// memory was not given.
+    /// Tiles that a worker's memory has for what lives between tasks, each of which takes so many beside; none
+    /// where memory was not given.
     pub(crate) fn room(&self, tiles_a_task: u32) -> Option<u64> {
         let tile = u64::from(self.block).pow(2) * 8;
         let tasks = u64::from(self.cores) + AHEAD as u64;

@@ -88,7 +88,7 @@ pub(crate) fn pairs(report: &Report) -> Option<Picture> {
 }
 
 /// Parallelism and workers over the run; nothing where it was too short for it.
-pub(super) fn profile(report: &Report) -> Option<Picture> {
+pub(crate) fn profile(report: &Report) -> Option<Picture> {
     const LEFT: f64 = 90.0;
     const RIGHT: f64 = 870.0;
     const PANEL: f64 = 110.0;

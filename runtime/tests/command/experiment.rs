@@ -122,7 +122,7 @@ fn the_environment_is_not_a_rows() {
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     let qr =
         "peerwren qr random:96x96:1 --engine threads --block 32 --workers 2 --check --exchange";
-    let expected = ["store", "store", "peer", "peer"].map(|exchange| format!("{qr} {exchange}"));
+    let expected = ["store", "peer", "store", "peer"].map(|exchange| format!("{qr} {exchange}"));
     assert_eq!(lines(&output.stdout), expected);
     assert_eq!(folder.names(), ["g.toml"]);
     let shipped = lines(&peerwren(&folder.0, "experiment").stdout);
@@ -147,8 +147,10 @@ fn an_experiment_leaves_tables_pictures_and_a_page() {
     );
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     let out = folder.0.join("out");
+    // A run of a tenth of a second has no profile.
+    let names = names(&out).into_iter().filter(|name| name != "profile.svg");
     assert_eq!(
-        names(&out),
+        names.collect::<Vec<_>>(),
         [
             "bytes.svg",
             "experiment.toml",
@@ -274,10 +276,10 @@ fn a_simulated_experiment_is_the_same_wherever_it_runs() {
         .iter()
         .map(|row| row.split(',').nth(column("peer_bytes")).unwrap())
         .collect();
-    // Store, store, and peers that reach each other or do not; two seeds each.
-    assert!(peer[4] != "0" && peer[5] != "0", "{peer:?}");
+    // By each of two seeds: store, store, and peers that reach each other or do not.
+    assert!(peer[2] != "0" && peer[6] != "0", "{peer:?}");
     assert!(
-        [0, 1, 2, 3, 6, 7].iter().all(|row| peer[*row] == "0"),
+        [0, 1, 3, 4, 5, 7].iter().all(|row| peer[*row] == "0"),
         "{peer:?}"
     );
     let grid = read("g.toml").replace("nat.punch_s", "nat.punsh_s");

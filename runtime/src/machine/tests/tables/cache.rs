@@ -9,34 +9,36 @@ fn key(index: i64) -> BlockKey {
     BlockKey::new(7, 0, Indices::new(&[index]).expect("small"))
 }
 
-/// Six copies of 10 bytes in 60: pinned, dead, spare read late, spare read early, live read late,
-/// live read early. What leaves for so many bytes, what is spilled, whether they are there.
+/// Seven copies of 10 bytes in 70: pinned, dead, spare read late, spare read early, live read late,
+/// live read early, spare not read again. What leaves for so many bytes, what is spilled, whether they are there.
 #[test]
-fn the_dead_leave_first_then_the_spare_then_what_is_read_last() {
-    let table: [(u64, bool, &[i64], &[i64]); 7] = [
+fn the_dead_leave_first_then_the_unread_then_what_is_read_last() {
+    let table: [(u64, bool, &[i64], &[i64]); 8] = [
         (0, true, &[], &[]),
         (5, true, &[1], &[]),
-        (20, true, &[1, 2], &[]),
-        (30, true, &[1, 2, 3], &[]),
-        (31, false, &[1, 2, 3], &[4]),
-        (45, false, &[1, 2, 3], &[4, 5]),
+        (20, true, &[1, 6], &[]),
+        (30, true, &[1, 6, 2], &[]),
+        (31, false, &[1, 6, 2], &[4]),
+        (45, false, &[1, 6, 2, 3], &[4]),
+        (55, false, &[1, 6, 2, 3], &[4, 5]),
         // The pinned one stays, and so nothing leaves: a task must end first.
-        (51, false, &[], &[]),
+        (61, false, &[], &[]),
     ];
     for (bytes, taken, dropped, spill) in table {
-        let mut cache = Cache::new(60);
-        assert!(cache.take(60, (0, 0), |_| Vec::new()).taken);
-        for index in 0..6 {
+        let mut cache = Cache::new(70);
+        assert!(cache.take(70, (0, 0), |_| Vec::new()).taken);
+        for index in 0..7 {
             let held = cache.insert(shared(key(index)), 10, true);
             held.pins = u32::from(index == 0);
-            held.spare = index == 2 || index == 3;
+            held.spare = [2, 3, 6].contains(&index);
         }
         cache.mark_dead(shared(key(1)));
         let uses = |key: &BlockKey| match key.indices.get(0) {
             Some(2 | 4) => vec![(0, 3), (0, 90)],
+            Some(6) => vec![(0, 3)],
             _ => vec![(0, 8)],
         };
-        // The front is beyond the first use of 2 and 4.
+        // The front is beyond the first use of 2 and 4, and the only one of 6.
         let room = cache.take(bytes, (0, 5), uses);
         let copies = |indices: &[i64]| indices.iter().map(|i| shared(key(*i))).collect::<Vec<_>>();
         let came = (room.taken, room.dropped, room.spill);
