@@ -8,7 +8,7 @@ pub(crate) const RUN_S: u32 = 1800;
 /// After which a process that was asked to end is killed.
 const KILL_S: u32 = 10;
 /// Settings in the environment that no process is given: they would change how it computes unseen.
-const SETTINGS: [&str; 4] = ["OPENBLAS_", "GOTO_", "OMP_", "PEERWREN_"];
+const SETTINGS: [&str; 6] = ["OPENBLAS_", "GOTO_", "OMP_", "KMP_", "MKL_", "PEERWREN_"];
 
 /// A command line and its environment, not yet run.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -165,6 +166,19 @@ impl Worked {
         }
         self.0.values().sum()
     }
+}
+
+/// CPU time of the threads of one name of a process; 0 of one that is gone.
+pub fn cpu_of(pid: u32, name: &str) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let read = |folder: &Path| {
+        let comm = fs::read_to_string(folder.join("comm")).ok()?;
+        let stat = fs::read_to_string(folder.join("schedstat")).ok()?;
+        let ns: u64 = stat.split_whitespace().next()?.parse().ok()?;
+        (comm.trim() == name).then_some(Duration::from_nanos(ns))
+    };
+    let threads = threads.into_iter().flatten().flatten();
+    threads.filter_map(|thread| read(&thread.path())).sum()
 }
 
 /// State of a process and its computing time in seconds.

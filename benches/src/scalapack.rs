@@ -1,36 +1,60 @@
-//! Debian's ScaLAPACK as the comparisons with it have it: the programs in `benches/scalapack` are built, and
-//! their ranks started. Never chooses what is run, and reads no figure.
+//! ScaLAPACK as the comparisons with it have it: its program in `benches/rivals` is built against Debian's or
+//! MKL's, and ranks are started. Never chooses what is run, and reads no figure.
 
 use std::path::{Path, PathBuf};
 
 use crate::call::Call;
+use crate::compile::{compile, expect_packages, version};
+use crate::python::Python;
 
 /// Block sizes of which ScaLAPACK takes the best.
 pub const BLOCKS: [u32; 4] = [32, 64, 128, 256];
 
-/// How what the comparisons need is installed.
-pub const INSTALL: &str =
-    "apt-get install libscalapack-openmpi-dev libopenmpi-dev openmpi-bin libopenblas0-pthread gcc";
+/// Packages of Debian that ScaLAPACK needs.
+const PACKAGES: [&str; 5] = [
+    "libscalapack-openmpi-dev",
+    "libopenmpi-dev",
+    "openmpi-bin",
+    "libopenblas0-pthread",
+    "gcc",
+];
+/// Packages of Debian whose versions its figures depend on.
+const TOLD: [&str; 3] = [
+    "libscalapack-openmpi2.2",
+    "libopenblas0-pthread",
+    "openmpi-bin",
+];
+/// MKL's ScaLAPACK, its BLACS for Open MPI, and the rest of MKL on one thread.
+const MKL: [&str; 5] = [
+    "-l:libmkl_scalapack_lp64.so.2",
+    "-l:libmkl_intel_lp64.so.3",
+    "-l:libmkl_sequential.so.3",
+    "-l:libmkl_core.so.3",
+    "-l:libmkl_blacs_openmpi_lp64.so.2",
+];
 
-/// Builds a program beside this one from sources in `benches/scalapack`, with further options of the
-/// compiler; returns where it lies.
+/// Builds a program from sources in `benches/rivals` against Debian's ScaLAPACK.
 ///
 /// # Errors
 /// There is no compiler, ScaLAPACK or Open MPI, or the sources do not compile.
 pub fn build(name: &str, sources: &[&str], options: &[&str]) -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
-    let program = own.with_file_name(name);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scalapack");
-    let sources = sources.iter().map(|source| folder.join(source));
-    Call::new("mpicc")
-        .args(["-O2", "-std=c11", "-Wall", "-Wextra"])
-        .args(options)
-        .args(["-o", &program.to_string_lossy()])
-        .args(sources.map(|source| source.to_string_lossy().into_owned()))
-        .args(["-lscalapack-openmpi", "-lm"])
-        .run()
-        .map_err(|error| format!("{error}\n{name} needs ScaLAPACK and Open MPI: {INSTALL}"))?;
-    Ok(program)
+    expect_packages(&PACKAGES)?;
+    let words = options.iter().chain(&["-lscalapack-openmpi"]);
+    let words: Vec<String> = words.map(|word| (*word).to_owned()).collect();
+    compile("mpicc", name, sources, &words)
+}
+
+/// Builds a program from sources in `benches/rivals` against MKL's ScaLAPACK.
+///
+/// # Errors
+/// There is no compiler or Open MPI, MKL lacks a library, or the sources do not compile.
+pub fn build_with_mkl(name: &str, sources: &[&str], python: &Python) -> Result<PathBuf, String> {
+    expect_packages(&PACKAGES)?;
+    let mut words = python.link_words();
+    // They call each other in circles.
+    words.push("-Wl,--no-as-needed".to_owned());
+    words.extend(MKL.map(str::to_owned));
+    compile("mpicc", name, sources, &words)
 }
 
 /// The call of a program on some ranks of one thread each, which are placed as mpirun's options say; the
@@ -47,21 +71,9 @@ pub fn ranks(count: u32, placed: &[&str], program: &Path) -> Call {
 
 /// The installed packages that ScaLAPACK depends on, with their versions.
 pub fn packages() -> String {
-    let listed = Call::new("dpkg-query")
-        .args([
-            "--show",
-            "--showformat",
-            "${db:Status-Status} ${Package} ${Version}\\n",
-        ])
-        .args(["libscalapack-openmpi*", "libopenblas0*", "openmpi-bin"])
-        .run();
-    let listed = match listed {
-        Ok(listed) => listed,
-        Err(error) => return format!("unknown ({error})"),
-    };
-    let installed: Vec<&str> = listed
-        .lines()
-        .filter_map(|line| line.strip_prefix("installed "))
-        .collect();
-    installed.join(", ")
+    let told = TOLD.map(|package| {
+        let version = version(package);
+        format!("{package} {}", version.as_deref().unwrap_or("unknown"))
+    });
+    told.join(", ")
 }

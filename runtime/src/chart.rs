@@ -12,15 +12,16 @@ mod lines;
 mod spans;
 
 pub(crate) use self::area::Area;
-pub(crate) use self::axis::Unit;
-pub(crate) use self::bars::{Bar, Bars};
-pub(crate) use self::canvas::{Anchor, Canvas, Picture, STYLE, escape};
+pub use self::axis::Unit;
+pub use self::bars::{Bar, Bars};
+pub use self::canvas::Picture;
+pub(crate) use self::canvas::{Anchor, Canvas, STYLE, escape};
 pub(crate) use self::heat::Heat;
-pub(crate) use self::lines::{Line, Lines};
+pub use self::lines::{Line, Lines};
 pub(crate) use self::spans::{Lane, Span, Spans};
 
 /// Colours of series; a picture has no more series than this.
-pub(crate) const SERIES_MAX: usize = 8;
+pub const SERIES_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests;

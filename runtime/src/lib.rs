@@ -45,16 +45,16 @@
 //! runs        what the drivers of runs leave for whoever resumes them
 //! machine     every decision of a run: state machines without I/O, clock or async
 //! trace       what a traced run tells, and what a trace says of one block
+//! chart       figures as SVG
 //! ```
 //!
 //! Private: `actors` drive the machines, `engine` runs workers, `run` puts a run together,
-//! `durable` finds its durable blocks, `whole` writes files that are whole or not there, `chart` and `page`
-//! draw figures and put them on a page. The crates
-//! below are `peerwren-kernels` (tiles; re-exported as [`kernels`]) and `peerwren-transports` (blocks,
-//! QUIC, stores).
+//! `durable` finds its durable blocks, `whole` writes files that are whole or not there, `page` puts pictures on
+//! a page. The crates below are `peerwren-kernels` (tiles; re-exported as [`kernels`]) and
+//! `peerwren-transports` (blocks, QUIC, stores).
 
 mod actors;
-mod chart;
+pub mod chart;
 pub mod cloud;
 pub mod control;
 pub mod cost;

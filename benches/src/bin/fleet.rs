@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use peerwren_benches::running::cpu_of;
 use serde_json::Value;
 
 /// Between two looks at the threads.
@@ -140,7 +141,7 @@ fn one(peerwren: &Path, workers: u32, size: u32, block: u32) -> Result<Seen, Str
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
             break status;
         }
-        coordinator = coordinator.max(cpu_of(&process, COORDINATOR_THREAD));
+        coordinator = coordinator.max(cpu_of(child.id(), COORDINATOR_THREAD));
         peak_kib = peak_kib.max(resident_peak_kib(&process));
         std::thread::sleep(LOOK_EVERY);
     };
@@ -159,23 +160,6 @@ fn one(peerwren: &Path, workers: u32, size: u32, block: u32) -> Result<Seen, Str
         coordinator,
         peak_kib,
     })
-}
-
-/// CPU time of the threads of one name.
-fn cpu_of(process: &Path, name: &str) -> Duration {
-    let Ok(threads) = std::fs::read_dir(process.join("task")) else {
-        return Duration::ZERO;
-    };
-    let read = |folder: PathBuf| {
-        let comm = std::fs::read_to_string(folder.join("comm")).ok()?;
-        let stat = std::fs::read_to_string(folder.join("schedstat")).ok()?;
-        let ns: u64 = stat.split_whitespace().next()?.parse().ok()?;
-        (comm.trim() == name).then_some(Duration::from_nanos(ns))
-    };
-    threads
-        .flatten()
-        .filter_map(|thread| read(thread.path()))
-        .sum()
 }
 
 fn resident_peak_kib(process: &Path) -> u64 {

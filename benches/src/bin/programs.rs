@@ -6,27 +6,16 @@
 //! own, so that its memory is its own.
 #![allow(clippy::print_stdout, reason = "the table is what this binary is for")]
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use peerwren::control::{Counts, FromWorker, Made, ToWorker, encode};
+use peerwren::control::encode;
 use peerwren::lambdapack::{Bound, Program, Task, Tile};
-use peerwren::machine::scheduler::{Action, Input, Scheduler, Settings};
-use peerwren::machine::{Timestamp, WorkerId};
-use peerwren::matrix::SourceSpec;
-use peerwren::options::{Durability, Exchange, Policy};
-use peerwren::plan::{InputFrom, Kept, PhaseSpec, Plan, PlanSpec};
-use peerwren_kernels::KernelSet;
-use peerwren_transports::block::Digest;
+use peerwren_benches::drain::{self, bound, parameters, phase, text};
 
 /// Tiles a side of the drain: 1,436,438 tasks.
 const DRAIN_TILES: i64 = 128;
-/// Workers of the drain, of one core each.
-const DRAIN_WORKERS: u32 = 4;
-/// Side of a tile: nothing is computed, but shapes are checked.
-const NB: i64 = 64;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -61,32 +50,6 @@ fn alone(part: &str) -> Result<(), String> {
         Ok(status) => Err(format!("{part}: {status}")),
         Err(error) => Err(format!("{part}: {error}")),
     }
-}
-
-/// The text of a program.
-fn text(name: &str) -> Result<&'static str, String> {
-    Program::shipped(name).ok_or_else(|| format!("{name} is not shipped"))
-}
-
-/// A shipped program on square matrices of so many tiles a side.
-fn bound(name: &str, tiles: i64) -> Result<Bound, String> {
-    let source = text(name)?;
-    let program = Program::parse(&format!("{name}.lp"), source).map_err(|e| e.render())?;
-    program
-        .bind(&parameters(&program, tiles))
-        .map_err(|e| e.render())
-}
-
-fn parameters(program: &Program, tiles: i64) -> BTreeMap<String, i64> {
-    let size = |name: &str| match name {
-        "m" | "n" => Some(NB * tiles),
-        "nb" => Some(NB),
-        _ => None,
-    };
-    program
-        .params()
-        .filter_map(|(name, _)| Some((name.to_owned(), size(name)?)))
-        .collect()
 }
 
 // ---- successors
@@ -217,51 +180,20 @@ fn graphs() -> Result<(), String> {
     Ok(())
 }
 
-fn phase(name: &str, source: &str, params: &BTreeMap<String, i64>) -> PhaseSpec {
-    PhaseSpec {
-        name: "factor".to_owned(),
-        file: format!("{name}.lp"),
-        source: source.to_owned(),
-        includes: Vec::new(),
-        params: params
-            .iter()
-            .map(|(name, value)| (name.clone(), *value))
-            .collect(),
-        inputs: Vec::new(),
-        results: Vec::new(),
-    }
-}
-
 // ---- drain
 
 /// The authors' QR through the scheduler that runs use, with workers that finish a task when they hear
 /// of it.
 fn drain(tiles: i64) -> Result<(), String> {
-    let name = "qr_numpywren";
-    let source = text(name)?;
-    let program = Program::parse(&format!("{name}.lp"), source).map_err(|e| e.render())?;
-    let side = u64::try_from(NB * tiles).map_err(|_| USAGE.to_owned())?;
-    let (m, n) = (side, side);
-    let matrix = InputFrom::Matrix(SourceSpec::random(m, n, 1), (NB as u32, NB as u32));
-    let phase = PhaseSpec {
-        inputs: vec![("I".to_owned(), matrix)],
-        results: vec![Kept {
-            output: "R".to_owned(),
-            array: None,
-        }],
-        ..phase(name, source, &parameters(&program, tiles))
-    };
-    let spec = PlanSpec {
-        run: 1,
-        phases: vec![phase],
-    };
     let start = Instant::now();
-    let plan = Plan::new(spec, KernelSet::standard()).map_err(|e| e.explain())?;
+    let plan = drain::plan(tiles)?;
     let planned = start.elapsed();
     let (resident_before, start, began) = (status_kib("VmRSS:"), Instant::now(), computing());
-    let done = run(&plan)?;
+    let done = drain::run(&plan)?;
     let (drained, computed) = (start.elapsed(), computing().saturating_sub(began));
-    println!("\n{name}, {tiles} tiles a side, through the scheduler with tasks that take no time");
+    println!(
+        "\nqr_numpywren, {tiles} tiles a side, through the scheduler with tasks that take no time"
+    );
     println!(
         "{:>10} {:>9} {:>9} {:>12} {:>12} {:>12} {:>10}",
         "tasks", "plan s", "drain s", "computing s", "us a task", "before MiB", "peak MiB"
@@ -276,64 +208,6 @@ fn drain(tiles: i64) -> Result<(), String> {
         status_kib("VmHWM:") as f64 / 1024.0
     );
     Ok(())
-}
-
-/// Runs a plan to its end; returns how many tasks ran.
-fn run(plan: &Arc<Plan>) -> Result<u64, String> {
-    let settings = Settings {
-        workers: DRAIN_WORKERS,
-        elastic: None,
-        cores: 1,
-        policy: Policy::Locality,
-        exchange: Exchange::Peer,
-        durability: Durability::Outputs,
-        checkpoint: None,
-        preload: false,
-        start_timeout: Duration::from_secs(1),
-        lease: Duration::from_secs(3600),
-        volunteers: None,
-    };
-    let digest = Digest::of(b"a block that was never made");
-    let mut scheduler = Scheduler::new(Arc::clone(plan), settings);
-    let (mut now, mut done) = (0u64, 0u64);
-    let mut inputs = VecDeque::from([Input::Begin]);
-    while let Some(input) = inputs.pop_front() {
-        now += 1_000;
-        scheduler.handle_input(Timestamp::from_nanos(now), input);
-        while let Some(action) = scheduler.poll_action() {
-            match action {
-                Action::Start(worker, _) => {
-                    inputs.push_back(Input::Joined(worker, Vec::new(), digest))
-                }
-                Action::Send(worker, ToWorker::Assign(assignment)) => {
-                    done += 1;
-                    let keys = plan.outputs(&assignment.task);
-                    let made = keys.iter().map(|key| Made {
-                        key: *key,
-                        digest,
-                        bytes: plan.bytes(key),
-                        durable: plan.is_result(key),
-                    });
-                    let message = FromWorker::Done {
-                        lease: assignment.lease,
-                        made: made.collect(),
-                        dropped: assignment.dead,
-                        compute_ns: 1_000,
-                        counts: Counts::default(),
-                    };
-                    inputs.push_back(said(worker, message));
-                }
-                Action::Completed => return Ok(done),
-                Action::Failed(reason) => return Err(reason),
-                _ => {}
-            }
-        }
-    }
-    Err(format!("after {done} tasks nothing happens any more"))
-}
-
-fn said(worker: WorkerId, message: FromWorker) -> Input {
-    Input::Message(worker, message)
 }
 
 /// A size that the system keeps of this process, or 0 where it keeps none.

@@ -10,7 +10,7 @@ const TICKS_MAX: u32 = 20;
 
 /// What an axis counts in.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Unit {
+pub enum Unit {
     /// Things.
     Count,
     /// Bytes, with ticks at whole numbers of this many.

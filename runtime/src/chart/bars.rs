@@ -15,24 +15,28 @@ const LABEL_SIZE: u32 = 12;
 
 /// Bars of one unit.
 #[derive(Clone, Debug)]
-pub(crate) struct Bars {
-    pub(crate) title: String,
+pub struct Bars {
+    /// What stands above.
+    pub title: String,
     /// What the axis counts.
-    pub(crate) axis: String,
-    pub(crate) unit: Unit,
+    pub axis: String,
+    /// What the axis counts in.
+    pub unit: Unit,
     /// Names of the parts, in their order; at most [`super::SERIES_MAX`]. One part needs no name.
-    pub(crate) parts: Vec<String>,
-    pub(crate) bars: Vec<Bar>,
+    pub parts: Vec<String>,
+    /// From top to bottom.
+    pub bars: Vec<Bar>,
 }
 
 /// One bar.
 #[derive(Clone, Debug)]
-pub(crate) struct Bar {
-    pub(crate) label: String,
+pub struct Bar {
+    /// What stands left of it.
+    pub label: String,
     /// As long as [`Bars::parts`].
-    pub(crate) values: Vec<f64>,
+    pub values: Vec<f64>,
     /// The least and the most that the sum was, where it was measured several times.
-    pub(crate) range: Option<(f64, f64)>,
+    pub range: Option<(f64, f64)>,
 }
 
 impl Bar {
@@ -46,7 +50,9 @@ impl Bar {
 }
 
 impl Bars {
-    pub(crate) fn draw(&self) -> Picture {
+    /// Draws them.
+    #[must_use]
+    pub fn draw(&self) -> Picture {
         let longest = self.bars.iter().map(|bar| width_of(&bar.label, LABEL_SIZE));
         let left = longest.fold(60.0, f64::max).min(LABELS_MAX) + 20.0;
         let right = WIDTH - SUMS;

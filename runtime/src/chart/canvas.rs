@@ -27,7 +27,7 @@ pub(crate) enum Anchor {
 
 /// A finished picture.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Picture {
+pub struct Picture {
     title: String,
     width: f64,
     height: f64,
@@ -36,7 +36,8 @@ pub(crate) struct Picture {
 
 impl Picture {
     /// A file of its own, which brings its colours.
-    pub(crate) fn alone(&self) -> String {
+    #[must_use]
+    pub fn alone(&self) -> String {
         let mut out = self.opened();
         let _ = writeln!(out, "<style>{STYLE}</style>");
         out.push_str("<rect width=\"100%\" height=\"100%\" class=\"paper\"/>\n");

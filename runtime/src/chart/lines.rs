@@ -17,27 +17,34 @@ const LOG_FROM: f64 = 8.0;
 
 /// Lines over one x.
 #[derive(Clone, Debug)]
-pub(crate) struct Lines {
-    pub(crate) title: String,
-    pub(crate) x_name: String,
-    pub(crate) y_name: String,
-    pub(crate) unit: Unit,
+pub struct Lines {
+    /// What stands above.
+    pub title: String,
+    /// What is varied.
+    pub x_name: String,
+    /// What is shown.
+    pub y_name: String,
+    /// What y counts in.
+    pub unit: Unit,
     /// At most [`super::SERIES_MAX`].
-    pub(crate) lines: Vec<Line>,
+    pub lines: Vec<Line>,
     /// Draws what the first point of each line gives if y grows as x does.
-    pub(crate) in_proportion: bool,
+    pub in_proportion: bool,
 }
 
 /// One line.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
-    pub(crate) name: String,
+pub struct Line {
+    /// What the legend says.
+    pub name: String,
     /// By rising x.
-    pub(crate) points: Vec<(f64, f64)>,
+    pub points: Vec<(f64, f64)>,
 }
 
 impl Lines {
-    pub(crate) fn draw(&self) -> Picture {
+    /// Draws them.
+    #[must_use]
+    pub fn draw(&self) -> Picture {
         let names: Vec<String> = self.lines.iter().map(|line| line.name.clone()).collect();
         let is_alone = names.len() < 2;
         let legend_at = (LEFT, RIGHT);

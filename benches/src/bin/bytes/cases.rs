@@ -65,7 +65,7 @@ impl Case {
         self.p * self.q
     }
 
-    /// Routine and sizes for rival.c, to be followed by block and grid.
+    /// Routine and sizes for scalapack.c, to be followed by block and grid.
     pub(crate) fn rival(&self) -> String {
         let n = self.n;
         match self.work {

@@ -1,4 +1,4 @@
-//! ScaLAPACK with the counter between it and MPI (`benches/scalapack/count.c`), built, checked and run.
+//! ScaLAPACK with the counter between it and MPI (`benches/rivals/count.c`), built, checked and run.
 //! Takes no figure before the counter has counted known traffic exactly, and before every function of MPI
 //! that a loaded library calls is one that is counted or one that moves no payload.
 
@@ -84,7 +84,11 @@ impl Counter {
     pub(crate) fn new() -> Result<(Self, String), String> {
         let counted = ["-DCOUNT"];
         let check = build("count-check", &["count_check.c", "count.c"], &counted)?;
-        let rival = build("rival-counted", &["rival.c", "count.c"], &counted)?;
+        let rival = build(
+            "scalapack-counted",
+            &["scalapack.c", "kernels.c", "count.c"],
+            &counted,
+        )?;
         expect_all_counted(&rival)?;
         let said = ranks(CHECK_RANKS, &PLACED, &check).run()?;
         Ok((Self { rival }, said.trim().to_owned()))
@@ -133,7 +137,7 @@ fn expect_all_counted(program: &Path) -> Result<(), String> {
         if !uncounted.is_empty() {
             return Err(format!(
                 "{library}: expected calls of MPI that are counted or move nothing, got {}: add them to \
-                 benches/scalapack/count.c, or to the list in benches/src/bin/bytes/counter.rs",
+                 benches/rivals/count.c, or to the list in benches/src/bin/bytes/counter.rs",
                 uncounted.join(", ")
             ));
         }

@@ -1,6 +1,6 @@
 //! Bytes that the ranks of Debian's ScaLAPACK and the workers of peerwren receive from each other on the
 //! same work and grid, in times the matrix. Owns the choice of ScaLAPACK's block and what counts as
-//! peerwren's; never counts: the counter of `benches/scalapack/count.c`, which is checked first, and
+//! peerwren's; never counts: the counter of `benches/rivals/count.c`, which is checked first, and
 //! peerwren's report tell. Linux only.
 //!
 //! Nothing is timed, so that there may be fewer cores than ranks. What ScaLAPACK moves is the same every

@@ -1,7 +1,7 @@
 /*
  * Counts what ranks receive from other ranks between count_start and count_stop, by standing before MPI's
  * functions under their names (MPI's profiling interface: each is PMPI_ too). Owns what a call counts as;
- * never changes what is sent, and never looks at ScaLAPACK: bytes.rs checks that its libraries call no
+ * never changes what is sent, and never looks at ScaLAPACK: the benchmark `bytes` checks that its libraries call no
  * function that moves data and is not here.
  *
  * Payload alone: the entries of a datatype (MPI_Type_size) times their count, neither gaps between them nor

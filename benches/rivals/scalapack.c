@@ -1,20 +1,20 @@
 /*
  * Times one call of ScaLAPACK: potrf, gemm, geqrf or getrf on a matrix that is computed, and prints a line
- * of JSON; with count.c, what its ranks received from each other in that call too. Owns the matrix, its
- * probe and the formulas of flops; never chooses a block, a grid or BLAS's kernels, and reads and writes
- * no file: rivals.rs and bytes.rs decide what is run and compare.
+ * of JSON; with count.c, what its ranks received from each other in that call too. Owns the matrix and its
+ * probe; never chooses a block, a grid or BLAS's kernels, and reads and writes no file: the benchmarks
+ * `rivals` and `bytes` decide what is run and compare.
  *
- *   mpirun -n RANKS rival potrf|gemm|getrf N NB P Q [REPEATS]
- *   mpirun -n RANKS rival geqrf M N NB P Q [REPEATS]
+ *   mpirun -n RANKS scalapack potrf|gemm|getrf N NB P Q [REPEATS]
+ *   mpirun -n RANKS scalapack geqrf M N NB P Q [REPEATS]
  *
  * Before the timed call the same routine runs on a small matrix, so that connections and BLAS's buffers
  * are there; nothing but the timed call is counted. Exit status: 0 when every result is sound, 2 for bad
  * arguments, 1 for all else.
  */
-#define _GNU_SOURCE
 #include "count.h"
+#include "kernels.h"
+#include "uniform.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -101,7 +101,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *for
     va_start(list, format);
     vsnprintf(why, sizeof why, format, list);
     va_end(list);
-    fprintf(stderr, "rival: %s\n", why);
+    fprintf(stderr, "scalapack: %s\n", why);
     MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
     abort();
 }
@@ -116,17 +116,6 @@ static void *allocate(size_t count, size_t size)
 }
 
 /* ---- matrices */
-
-/* Entry (i, j) of matrix `seed`, uniform in [-1, 1): SplitMix64's mixing of its place. */
-static double uniform(uint64_t seed, int i, int j)
-{
-    uint64_t bits = (seed << 48) ^ ((uint64_t)i << 24) ^ (uint64_t)j;
-    bits = (bits + 1) * UINT64_C(0x9e3779b97f4a7c15);
-    bits = (bits ^ (bits >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    bits = (bits ^ (bits >> 27)) * UINT64_C(0x94d049bb133111eb);
-    bits ^= bits >> 31;
-    return (double)(bits >> 11) * 0x1p-52 - 1.0;
-}
 
 /* The index in the whole matrix of a rank's local index. */
 static int whole(int local, int nb, int at, int count)
@@ -376,44 +365,12 @@ static Measured measure(const Case *this, const Grid *grid)
     return measured;
 }
 
-/* Additions and multiplications as LAPACK counts them (Working Note 41, appendix C). */
-static double flops(const Case *this)
-{
-    double m = this->m, n = this->n;
-    switch (this->routine) {
-    case POTRF:
-        return n * n * n / 3.0 + n * n / 2.0 + n / 6.0;
-    case GEMM:
-        return 2.0 * n * n * n;
-    case GEQRF:
-        if (this->m >= this->n) {
-            return 2.0 * m * n * n - 2.0 / 3.0 * n * n * n + m * n + n * n + 14.0 / 3.0 * n;
-        }
-        return 2.0 * n * m * m - 2.0 / 3.0 * m * m * m + 3.0 * n * m - m * m + 14.0 / 3.0 * m;
-    case GETRF:
-        return 2.0 / 3.0 * n * n * n - n * n / 2.0 - n / 6.0;
-    }
-    return 0.0;
-}
-
-/* Which kernels OpenBLAS runs; "none" where BLAS is another. */
-static const char *core_name(void)
-{
-    void *symbol = dlsym(RTLD_DEFAULT, "openblas_get_corename");
-    if (symbol == NULL) {
-        return "none";
-    }
-    const char *(*name)(void) = NULL;
-    memcpy(&name, &symbol, sizeof name);
-    return name();
-}
-
 static void print(const Case *this, const Measured *measured)
 {
     printf("{\"routine\":\"%s\",\"m\":%d,\"n\":%d,\"nb\":%d,\"p\":%d,\"q\":%d,\"seconds\":%.9f,"
-           "\"gflops\":%.3f,\"flops\":%.0f,\"core\":\"%s\"",
+           "\"core\":\"%s\"",
            NAMES[this->routine], this->m, this->n, this->nb, this->p, this->q, measured->seconds,
-           flops(this) / measured->seconds * 1e-9, flops(this), core_name());
+           kernels_name());
     if (COUNTED) {
         const Counts *counts = &measured->counts;
         printf(",\"point_bytes\":%" PRIu64 ",\"point_messages\":%" PRIu64 ",\"collective_bytes\":%" PRIu64
@@ -524,7 +481,7 @@ int main(int count, char **texts)
     if (refuse_arguments(count, texts, &this, why, sizeof why) ||
         refuse_sizes(&this, ranks, why, sizeof why)) {
         if (rank == 0) {
-            fprintf(stderr, "rival: %s\n", why);
+            fprintf(stderr, "scalapack: %s\n", why);
         }
         MPI_Finalize();
         return 2;

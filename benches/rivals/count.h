@@ -1,5 +1,5 @@
 /*
- * The counter of count.c, as rival.c uses it. Without -DCOUNT nothing is counted and nothing lies between
+ * The counter of count.c, as scalapack.c uses it. Without -DCOUNT nothing is counted and nothing lies between
  * ScaLAPACK and MPI, so that times are its own.
  */
 #ifndef COUNT_H
