@@ -277,10 +277,9 @@ impl Oracle {
         let request = self.open.remove(at).expect("it was found");
         match action {
             Action::Send(_) => {
-                let open = self.open.iter().take(at);
-                for before in open.filter(|before| !self.spreads(before.key)) {
-                    panic!("{id:?} goes before {:?}", before.id);
-                }
+                let mut earlier = self.open.iter().take(at);
+                let passed = earlier.find(|before| !self.spreads(before.key));
+                assert_eq!(passed, None, "{id:?} goes before it");
                 let is_fresh = !self.spreads(request.key);
                 assert!(is_fresh || at == 0, "{id:?} goes before others");
                 self.sending.insert(id, request);
