@@ -1,5 +1,7 @@
 //! Nodes on this machine's loopback: what they carry, what they refuse, and what they survive.
 
+#[path = "quic/handover.rs"]
+mod handover;
 #[path = "quic/paths.rs"]
 mod paths;
 #[path = "quic/spread.rs"]
@@ -319,7 +321,7 @@ fn lies_about_blocks_are_found() {
                 b"pwrn\x01\x00\x05\x00\xff\xff\xff\xff".to_vec(),
                 true,
                 FetchError::Protocol(FrameError::TooLong {
-                    limit: 41,
+                    limit: ANSWER_LEN,
                     got: u32::MAX as usize,
                 }),
             ),
