@@ -519,6 +519,17 @@ impl Plan {
         self.phases[phase].bound.home(task)
     }
 
+    /// Whether all readers of what a task makes have its home.
+    #[must_use]
+    pub fn stays_home(&self, task: &TaskId, key: &BlockKey) -> bool {
+        let Some(home) = self.home(task) else {
+            return false;
+        };
+        let mut readers = Vec::new();
+        self.readers(key, &mut readers);
+        readers.iter().all(|reader| self.home(reader) == Some(home))
+    }
+
     /// The priority of a task, lowest first.
     #[must_use]
     pub fn priority(&self, task: &TaskId) -> i64 {

@@ -33,7 +33,7 @@ use super::moves::MoveTable;
 use super::profile::Profile;
 use super::taskset::TaskSet;
 use super::{LeaseId, Timestamp, WorkerId};
-use crate::control::{Counts, FromWorker, Made, Tally, ToWorker};
+use crate::control::{Counts, FromWorker, Kept, Made, Tally, ToWorker};
 use crate::manifest::Manifest;
 use crate::options::{Durability, Exchange, Policy, Resolved};
 use crate::plan::{Plan, TaskId};
@@ -557,10 +557,12 @@ impl Scheduler {
                 }
                 self.dispatch(now);
             }
-            FromWorker::Durable { keys, counts } => {
+            FromWorker::Durable { blocks, counts } => {
                 self.count(worker, counts);
-                for key in keys {
-                    self.durable(key);
+                for Kept { key, digest } in blocks {
+                    if self.is_made_as(worker, &key, digest) {
+                        self.durable(key);
+                    }
                 }
                 self.advance(now);
             }

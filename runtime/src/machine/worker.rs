@@ -52,7 +52,7 @@ pub enum Input {
     /// A kernel ended.
     Computed(LeaseId, Result<Vec<Output>, String>, Ran),
     /// A block is in the store, for which so much was moved, or cannot be put there.
-    Stored(Copy, Result<Moved, String>),
+    Stored(Copy, Result<(Moved, Digest), String>),
 }
 
 /// Where and when a kernel ran.
@@ -86,7 +86,8 @@ pub struct Fetch {
     pub copy: Copy,
     /// From where.
     pub origin: Origin,
-    /// What it must hash to, if that is known.
+    /// What it must hash to, if that is known. If not, the store has nothing that could be trusted: who gives
+    /// the lease back is told when it was stored.
     pub digest: Option<Digest>,
     /// The worker to which who is asked referred this one, if that did not deliver.
     pub in_vain: Option<WorkerId>,
@@ -121,8 +122,8 @@ enum State {
 pub struct Output {
     /// The block.
     pub key: BlockKey,
-    /// What its bytes hash to.
-    pub digest: Digest,
+    /// What its bytes hash to, if they were hashed ([`Worker::is_to_be_hashed`]).
+    pub digest: Option<Digest>,
     /// Its payload: that of its shape, or less where the shape is a bound.
     pub bytes: u64,
 }

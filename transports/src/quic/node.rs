@@ -39,8 +39,8 @@ pub trait BlockSource: Send + Sync {
 pub struct Expected {
     /// Its length in bytes, or the most that it may be.
     pub len: BlockLen,
-    /// Its digest.
-    pub digest: Digest,
+    /// Its digest; without one, what the peer announces.
+    pub digest: Option<Digest>,
 }
 
 /// What a node has done and refused since it was bound.

@@ -18,7 +18,7 @@ use super::limits::Limits;
 use super::links::{Link, LinkUse};
 use super::node::{Shared, count};
 use super::wire::{Admission, OPENING_LEN_MAX, Opening, Response, kind};
-use crate::block::{Block, BlockKey};
+use crate::block::{Block, BlockKey, Digest};
 use crate::frame::{self, FrameIoError, FrameReader};
 use crate::identity::NodeId;
 use crate::serving::{self, Action, Input, Request, RequestId, Server};
@@ -282,11 +282,22 @@ async fn answer(shared: &Shared, mut send: SendStream, response: Response) {
     let _ = timeout(shared.limits.stall_timeout, written).await;
 }
 
+/// Hashes a block, elsewhere if that was not done yet: this thread has others to serve.
+async fn digest_of(block: &Block) -> Option<Digest> {
+    if let Some(digest) = block.known_digest() {
+        return Some(digest);
+    }
+    let block = block.clone();
+    tokio::task::spawn_blocking(move || block.digest())
+        .await
+        .ok()
+}
+
 /// Announces a block: what it must be, and where it is handed over if not on the stream.
 async fn announce(send: &mut SendStream, block: &Block, at: Option<Admission>) -> Option<()> {
     let response = Response::Found {
         len: block.len() as u64,
-        digest: block.digest(),
+        digest: digest_of(block).await?,
         at,
     };
     frame::write(send, kind::BLOCK_RESPONSE, &response.encode())

@@ -290,12 +290,11 @@ impl Worker {
         let Some(hint) = hint else {
             return (VecDeque::from([Origin::Store.into()]), None);
         };
-        let (rungs, digest) = self.rungs_of(hint);
-        (rungs, Some(digest))
+        self.rungs_of(hint)
     }
 
     /// The rungs of the ladder for a block that the coordinator has told of.
-    pub(super) fn rungs_of(&self, hint: &InputHint) -> (VecDeque<Rung>, Digest) {
+    pub(super) fn rungs_of(&self, hint: &InputHint) -> (VecDeque<Rung>, Option<Digest>) {
         let mut rungs = VecDeque::new();
         if self.settings.exchange == Exchange::Peer {
             let peers = hint.holders.iter().map(|&holder| Origin::Peer(holder));
@@ -315,11 +314,15 @@ impl Worker {
         job: Option<LeaseId>,
     ) {
         if let Some(ladder) = self.ladders.get_mut(&copy) {
+            // Without a digest the store was asked in vain, or is.
+            let is_told = ladder.digest.is_none() && digest.is_some();
+            ladder.digest = ladder.digest.or(digest);
             for rung in rungs {
                 let origin = rung.origin;
                 // The store may have it by now; a peer that failed will fail again.
                 let is_tried = origin != Origin::Store && ladder.tried.contains(&origin);
-                let mut is_to_be = ladder.rungs.iter().chain(&ladder.at);
+                let under_way = ladder.at.filter(|_| origin != Origin::Store || !is_told);
+                let mut is_to_be = ladder.rungs.iter().chain(&under_way);
                 if !is_tried && is_to_be.all(|other| other.origin != origin) {
                     ladder.rungs.push_back(rung);
                 }

@@ -2,7 +2,7 @@
 
 use super::super::plans;
 use super::{NOW, actions, done, joined, scheduler};
-use crate::control::{Counts, FromWorker, Missed, StoreReason, ToWorker};
+use crate::control::{Counts, FromWorker, Made, Missed, StoreReason, ToWorker};
 use crate::machine::fleet::{FRUITLESS_LOSSES_A_SLOT_MAX, Fleet, REFUSALS_A_SLOT_MAX};
 use crate::machine::scheduler::Scheduler;
 use crate::machine::{LeaseId, WorkerId};
@@ -129,6 +129,53 @@ fn who_misses_a_block_does_not_hold_it() {
         1,
         "the first task was done again, not the second"
     );
+}
+
+/// A block that was not hashed is not where it was: whoever holds it may have stored it, and is asked to say so before
+/// it is made again.
+#[test]
+fn a_block_whose_digest_was_not_told_is_asked_for_before_it_is_made_again() {
+    let plan = plans::weave(2, 2);
+    let first = plan.starters(0)[0];
+    let block = plan.outputs(&first)[0];
+    let mut coordinator = scheduler(&plan, 2);
+    joined(&mut coordinator, 0, 1);
+    joined(&mut coordinator, 1, 1);
+    let message = |id, message| scheduler::Input::Message(WorkerId(id), message);
+    let unhashed = match done(&plan, 1, &first, false) {
+        FromWorker::Done { lease, made, .. } => FromWorker::Done {
+            lease,
+            made: made
+                .into_iter()
+                .map(|made| Made {
+                    digest: None,
+                    ..made
+                })
+                .collect(),
+            dropped: Vec::new(),
+            compute_ns: 1,
+            counts: Counts::default(),
+        },
+        other => other,
+    };
+    coordinator.handle_input(NOW, message(0, unhashed));
+    let neighbour = plan.starters(0)[1];
+    coordinator.handle_input(NOW, message(1, done(&plan, 2, &neighbour, false)));
+    let words = actions(&mut coordinator);
+    let mut granted = words.iter().rev();
+    let granted = granted.find_map(|word| word.strip_prefix("1 gets lease "));
+    let lease = LeaseId(granted.expect("it reads both").parse().unwrap());
+    let missed = Missed {
+        key: block,
+        unreachable: Vec::new(),
+        workers: vec![WorkerId(0)],
+        store: true,
+    };
+    let blocks = vec![missed];
+    coordinator.handle_input(NOW, message(1, FromWorker::Missing { lease, blocks }));
+    let (keys, reason) = (vec![block], StoreReason::Relay);
+    let store = format!("0 gets {:?}", ToWorker::Store { keys, reason });
+    assert_eq!(actions(&mut coordinator), [store]);
 }
 
 /// What the workers of a run have for bits, in the order of joining, and who is sent away when the

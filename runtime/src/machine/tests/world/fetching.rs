@@ -22,7 +22,8 @@ impl World<'_> {
         let failed = Err(FetchFailure::Elsewhere);
         let came = match origin {
             Origin::Source => Some(truth::source(&key)),
-            Origin::Store => self.store.get(&key).copied(),
+            // What nobody has hashed is not taken from there.
+            Origin::Store => expected.and(self.store.get(&key).copied()),
             Origin::Peer(peer) => {
                 let known = self
                     .nodes
