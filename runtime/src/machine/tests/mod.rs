@@ -10,6 +10,7 @@ mod manifests;
 mod plans;
 mod setup;
 mod tables;
+mod trace;
 mod truth;
 mod volunteers;
 mod world;
