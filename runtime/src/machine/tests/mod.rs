@@ -7,6 +7,7 @@ mod elastic;
 mod faults;
 mod leaving;
 mod manifests;
+mod orders;
 mod plans;
 mod setup;
 mod tables;

@@ -75,12 +75,20 @@ pub(super) fn setup(seed: u64, truth: &Truth) -> Setup {
         faults: faults(dice, seed, truth),
     };
     if dice.chance(300) {
-        let life = dice.within(400_000, 2_000_000);
+        let mut life = dice.within(400_000, 2_000_000);
+        let faults = &setup.faults;
+        if !faults.outages.is_empty() || faults.store_fails > 0 || faults.slow_workers > 0 {
+            // A worker is to have time for a task.
+            life += 4_000_000;
+        }
         setup.faults.life_us = life;
         setup.faults.notice_us = dice.within(1_000, life / 4);
         // It would hold others up for several of their lives.
-        let holds_up = |how| !matches!(how, Loss::Stalled | Loss::Mute(_) | Loss::Deaf(_));
-        setup.faults.kills.retain(|kill| holds_up(kill.how));
+        let holds_up = |how| match how {
+            Loss::Paused(us) | Loss::Mute(us) | Loss::Deaf(us) => us > life / 4,
+            how => matches!(how, Loss::Stalled | Loss::OnTheDot),
+        };
+        setup.faults.kills.retain(|kill| !holds_up(kill.how));
         setup.faults.by_mail = 0;
     }
     setup

@@ -112,7 +112,7 @@ impl World<'_> {
             post.next += 1;
         }
         if overtakes {
-            self.strike("letters that overtake others");
+            *(self.strikes.entry("letters that overtake others")).or_default() += 1;
         }
         for event in read {
             self.push(0, event);
