@@ -57,7 +57,11 @@ pub(super) fn smallest<'a>(
     let [large, small] = truths;
     let fails = |truth: &Truth, setup: &Setup| {
         // Small ones cost little.
-        let dice = if std::ptr::eq(truth, small) { 8 * DICE_MAX } else { DICE_MAX };
+        let dice = if std::ptr::eq(truth, small) {
+            8 * DICE_MAX
+        } else {
+            DICE_MAX
+        };
         (0..dice).find_map(|more| {
             let seed = setup.seed.wrapping_add(more << 32);
             let tried = Setup {
@@ -107,7 +111,11 @@ const CHANGES: [Change; 32] = [
     |s| s.faults.kills.clear(),
     |s| s.faults.driver_dies.clear(),
     |s| s.faults.kills.truncate(s.faults.kills.len() / 2),
-    |s| s.faults.driver_dies.truncate(s.faults.driver_dies.len() / 2),
+    |s| {
+        s.faults
+            .driver_dies
+            .truncate(s.faults.driver_dies.len() / 2)
+    },
     |s| _ = s.faults.kills.pop(),
     |s| _ = s.faults.driver_dies.pop(),
     |s| s.faults.cuts.clear(),

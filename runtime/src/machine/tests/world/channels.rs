@@ -128,7 +128,9 @@ impl World<'_> {
     /// When the last of what a worker has said arrives, if that is under way.
     pub(super) fn last_under_way(&self, id: WorkerId) -> Option<u64> {
         let mut last = self.events.iter().rev();
-        last.find_map(|(&(at, _), e)| matches!(e, Event::Said(from, _) if *from == id).then_some(at))
+        last.find_map(|(&(at, _), e)| {
+            matches!(e, Event::Said(from, _) if *from == id).then_some(at)
+        })
     }
 
     /// What is under way is lost, but for the first messages of it.

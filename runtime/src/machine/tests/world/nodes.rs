@@ -260,8 +260,8 @@ impl World<'_> {
                 }
                 worker::Action::Store(copy) => {
                     let digest = node.table.get(&copy).copied();
-                    let digest = digest
-                        .unwrap_or_else(|| panic!("{} left before it was put", copy.key));
+                    let digest =
+                        digest.unwrap_or_else(|| panic!("{} left before it was put", copy.key));
                     let slow = self.strikes("slow writes", self.setup.faults.store_slow);
                     let once = self.dice.within(500, if slow { 500_000 } else { 5_000 });
                     let takes = self.store_takes(once, Some((copy.key, digest)));

@@ -24,7 +24,8 @@ impl World<'_> {
             if !is_out && !self.strikes("requests to the store that fail", fails) {
                 break;
             }
-            if !is_out && let Some((key, digest)) = writes
+            if !is_out
+                && let Some((key, digest)) = writes
                 && self.dice.chance(500)
             {
                 self.strike("writes that fail and took effect");
