@@ -78,6 +78,17 @@ pub enum ToWorker {
     Stop,
 }
 
+impl ToWorker {
+    /// Whether the worker is to do something that a run waits for: it says how many of these it has had.
+    #[must_use]
+    pub fn is_order(&self) -> bool {
+        matches!(
+            self,
+            Self::Assign(_) | Self::Preload { .. } | Self::Store { .. } | Self::Take { .. }
+        )
+    }
+}
+
 /// How a worker is to work.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct WorkerSettings {
@@ -235,6 +246,8 @@ pub enum FromWorker {
     },
     /// A sign of life.
     Alive {
+        /// Orders that the worker has had: tasks, and blocks to preload, to store and to take.
+        orders: u64,
         /// Blocks that left the cache since the last message.
         dropped: Vec<BlockKey>,
         /// What the worker has counted.

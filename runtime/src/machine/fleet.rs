@@ -2,11 +2,13 @@
 //! a rank belongs to and whether a lost worker is replaced; never starts one itself.
 
 mod helpers;
+mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use peerwren_transports::block::{BlockKey, Digest};
 
+pub use self::orders::Orders;
 use super::{LeaseId, Timestamp, WorkerId};
 use crate::control::Tally;
 use crate::plan::TaskId;
@@ -37,6 +39,8 @@ pub struct Member {
     pub bits: Option<Digest>,
     /// When it was last heard, or started.
     pub heard: Timestamp,
+    /// What it was told to do.
+    pub orders: Orders,
     /// The leases it holds.
     pub leases: BTreeSet<LeaseId>,
     /// Flops under these leases.
@@ -117,6 +121,7 @@ impl Fleet {
                 addresses: None,
                 bits: None,
                 heard: now,
+                orders: Orders::default(),
                 leases: BTreeSet::new(),
                 leased_flops: 0,
                 backlog: BTreeSet::new(),

@@ -359,12 +359,7 @@ impl Scheduler {
             .collect();
         for worker in silent {
             tracing::warn!(%worker, "has been silent for too long and is taken for lost");
-            self.counted.leases_expired += self
-                .fleet
-                .get(worker)
-                .map_or(0, |m| u32::try_from(m.leases.len()).unwrap_or(u32::MAX));
-            self.actions.push_back(Action::End(worker));
-            self.left(now, worker);
+            self.taken_for_lost(now, worker);
         }
         let members = self.fleet.iter();
         let ends = members.map(|(_, m)| m.heard.after(self.patience(m.is_joined())));
@@ -586,8 +581,17 @@ impl Scheduler {
                     self.start_phase(now, 0);
                 }
             }
-            FromWorker::Alive { dropped, counts } => {
+            FromWorker::Alive {
+                orders,
+                dropped,
+                counts,
+            } => {
                 self.count(worker, counts);
+                if self.is_deaf(now, worker, orders) {
+                    tracing::warn!(%worker, "does not hear what it is told and is taken for lost");
+                    self.taken_for_lost(now, worker);
+                    return;
+                }
                 self.dropped(worker, &dropped);
                 // What did not pay a second ago may pay now.
                 self.touched.insert(worker);
@@ -740,6 +744,11 @@ impl Scheduler {
     }
 
     fn send(&mut self, worker: WorkerId, message: ToWorker) {
+        if message.is_order()
+            && let Some(member) = self.fleet.get_mut(worker)
+        {
+            member.orders.sent(self.now);
+        }
         self.actions.push_back(Action::Send(worker, message));
     }
 

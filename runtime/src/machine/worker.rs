@@ -180,6 +180,8 @@ pub struct Worker {
     /// What it did since then, in a run that is traced.
     events: Notes<WorkerEvent>,
     alive_at: Timestamp,
+    /// How often the coordinator told it to do something.
+    orders: u64,
     actions: VecDeque<Action>,
 }
 
@@ -211,6 +213,7 @@ impl Worker {
             moves: BTreeMap::new(),
             events: Notes::new(settings.traces),
             alive_at,
+            orders: 0,
             actions: VecDeque::new(),
             cache: Cache::new(settings.memory_bytes),
             plan,
@@ -221,6 +224,11 @@ impl Worker {
     /// Takes in what happened.
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         self.now = now;
+        let is_order = matches!(
+            input,
+            Input::Assigned(_) | Input::Preload(_) | Input::Store(..) | Input::Take(_)
+        );
+        self.orders += u64::from(is_order);
         match input {
             Input::Assigned(assignment) => self.assigned(assignment),
             Input::Preload(keys) => self.preload(keys),
@@ -253,7 +261,12 @@ impl Worker {
 
     fn tell_alive(&mut self) {
         let (dropped, counts) = (self.take_dropped(), self.counts());
-        self.send(FromWorker::Alive { dropped, counts });
+        let orders = self.orders;
+        self.send(FromWorker::Alive {
+            orders,
+            dropped,
+            counts,
+        });
     }
 
     /// The next thing to do, until there is none.

@@ -56,6 +56,22 @@ impl Scheduler {
         self.done.contains(task)
     }
 
+    /// All that a worker's message may change, as text to compare.
+    pub(in crate::machine) fn standing(&self) -> String {
+        format!(
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            self.done,
+            self.reopened,
+            self.ready,
+            self.leases,
+            self.directory,
+            self.remaining,
+            self.pending,
+            self.counted,
+            self.fleet,
+        )
+    }
+
     /// What is done and what waits, for a person.
     pub(in crate::machine) fn summary(&self, tasks: &BTreeMap<TaskId, Vec<BlockKey>>) -> String {
         let mut text = format!(

@@ -13,6 +13,10 @@ use crate::control::{Peer, ToWorker};
 use crate::plan::TaskId;
 use crate::trace::RunEvent;
 
+/// Leases for which a worker that speaks may not have had an order: 30 s, more than a store may answer nothing
+/// that carries its mail.
+const DEAF_LEASES: u32 = 3;
+
 impl Scheduler {
     /// Asks for all wanted workers.
     pub(super) fn begin(&mut self, now: Timestamp) {
@@ -92,6 +96,24 @@ impl Scheduler {
             _ => {}
         }
         self.look_for_last_copies(now);
+    }
+
+    /// Whether a worker, which says that it has had so many orders, has not had one for so long that it will not:
+    /// a letter of its mail was destroyed, and none after that is read.
+    pub(super) fn is_deaf(&mut self, now: Timestamp, worker: WorkerId, orders: u64) -> bool {
+        let patience = self.settings.lease * DEAF_LEASES;
+        self.fleet.get_mut(worker).is_some_and(|member| {
+            member.orders.had(now, orders);
+            member.orders.waiting(now) >= patience
+        })
+    }
+
+    /// A worker cannot be waited for any more: its leases end, and it is ended, however it is.
+    pub(super) fn taken_for_lost(&mut self, now: Timestamp, worker: WorkerId) {
+        let leases = self.fleet.get(worker).map_or(0, |m| m.leases.len());
+        self.counted.leases_expired += u32::try_from(leases).unwrap_or(u32::MAX);
+        self.actions.push_back(Action::End(worker));
+        self.left(now, worker);
     }
 
     /// A worker is lost: what only it had or did is done again.

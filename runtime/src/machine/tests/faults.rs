@@ -1,142 +1,165 @@
-//! Runs in which workers die, blocks are lost and memory is short, as seeds would have it.
+//! Runs in which all goes wrong that can, as seeds would have it: see `draw` for what that is. A seed that fails is
+//! shown with the one command that replays it and with what happened in the smallest world that fails alike.
+#![allow(clippy::print_stderr, reason = "what seeds have come to is told")]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod draw;
+mod shrink;
 
-use super::plans;
-use super::setup::{Costs, Dice, Faults, Kill, Loss, Setup};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::Range;
+use std::sync::Once;
+use std::time::Instant;
+
+use self::draw::{setup, truths};
+use self::shrink::Failure;
+use super::setup::{Faults, Setup};
 use super::truth::Truth;
-use super::world::World;
-use crate::options::{Durability, Exchange, Policy};
+use super::world::{Outcome, World};
+use crate::options::{Durability, Exchange};
 
-/// The variable that replays one seed: `PEERWREN_SEED=7 cargo test -p peerwren --lib machine::tests::faults`.
+/// The variable that replays one seed or runs those of an interval: `7` or `0..20000`.
 const SEED: &str = "PEERWREN_SEED";
 
-fn truths() -> Vec<Truth> {
-    let plans = [
-        plans::qr(4, 4, 0, "grid:2x2", 4, false),
-        plans::qr(5, 4, 1, "grid:2x2", 4, true),
-        plans::qr(7, 5, 3, "grid:3x1:binary", 3, false),
-        plans::qr(7, 3, 2, "binary", 3, true),
-        plans::qr(4, 5, 0, "flat", 4, false),
-        plans::qr(4, 4, 0, "numpywren", 4, true),
-        plans::weave(9, 6),
-        plans::sieve(6, 5),
-    ];
-    plans.map(Truth::of).into()
+/// Failed seeds that are named; the first one is explained.
+const FAILED_MAX: usize = 5;
+
+/// What seeds have come to.
+#[derive(Default)]
+struct Sums {
+    seeds: u64,
+    tasks: u64,
+    recomputed: u64,
+    lost: u64,
+    manifests: u64,
+    restored: u64,
+    calm_ms_max: u128,
+    /// How often each thing went wrong, and in how many runs.
+    strikes: BTreeMap<&'static str, (u64, u64)>,
 }
 
-/// A world as the seed would have it.
-fn setup(seed: u64, truth: &Truth) -> Setup {
-    let dice = &mut Dice(seed ^ 0x5EED);
-    let workers = dice.within(1, 6) as u32;
-    let cores = dice.within(1, 4) as u32;
-    let tasks = truth.tasks.len() as u64;
-    let kills = (0..dice.one_of(&[0, 1, 1, 2, 3]))
-        .map(|_| Kill {
-            after: dice.within(0, tasks),
-            all: dice.chance(150),
-            how: dice.one_of(&[Loss::Told, Loss::Silent, Loss::Stalled]),
-        })
-        .collect();
-    let least = truth.largest_task * u64::from(cores);
-    let rare = |dice: &mut Dice, per_mille| if dice.chance(300) { per_mille } else { 0 };
-    let exchange = dice.one_of(&[
-        Exchange::Peer,
-        Exchange::Peer,
-        Exchange::Cache,
-        Exchange::Store,
-    ]);
-    let durability = dice.one_of(&[
-        Durability::Outputs,
-        Durability::Checkpoint { every_s: 1 },
-        Durability::Checkpoint { every_s: 1 },
-        Durability::All,
-    ]);
-    let is_saved = durability != Durability::Outputs;
-    let checkpoint_us = is_saved.then(|| dice.one_of(&[1, 1_000, 20_000, 100_000]));
-    // Some thousand steps a run; who dies later than at its end does not die.
-    let driver_dies = (0..dice.one_of(&[0, 1, 1, 2, 4]))
-        .map(|_| dice.within(1, 20 * tasks))
-        .collect();
-    let mut setup = Setup {
-        seed,
-        workers,
-        elastic: None,
-        cores,
-        policy: dice.one_of(&[
-            Policy::Locality,
-            Policy::Locality,
-            Policy::Owner,
-            Policy::Fifo,
-            Policy::Random,
-        ]),
-        exchange,
-        durability,
-        checkpoint_us,
-        preload: dice.chance(300) && exchange != Exchange::Store,
-        memory: dice.one_of(&[least, least + truth.largest_task, 4 * least, 1 << 30]),
-        costs: Costs::Drawn,
-        faults: Faults {
-            kills,
-            driver_dies,
-            slow_workers: rare(dice, 300),
-            latency_us: rare(dice, 20_000),
-            peer_fails: rare(dice, 50),
-            store_loses: rare(dice, 30),
-            store_slow: rare(dice, 200),
-            late: rare(dice, 300),
-            other_bits: rare(dice, 100),
-            life_us: 0,
-            notice_us: 0,
-            volunteers: seed % 4 == 3,
-            no_path: dice.one_of(&[0, 0, 0, 300, 1000]),
-            refers: 0,
-        },
-    };
-    if dice.chance(300) {
-        let life = dice.within(400_000, 2_000_000);
-        setup.faults.life_us = life;
-        setup.faults.notice_us = dice.within(1_000, life / 4);
-        // It would hold others up for several of their lives.
-        setup.faults.kills.retain(|kill| kill.how != Loss::Stalled);
+impl Sums {
+    fn add(&mut self, outcome: &Outcome) {
+        self.seeds += 1;
+        self.tasks += outcome.finished;
+        self.recomputed += outcome.recomputed;
+        self.lost += u64::from(outcome.lost);
+        self.manifests += u64::from(outcome.manifests);
+        self.restored += outcome.restored;
+        let calm = outcome.calm.unwrap_or_default();
+        self.calm_ms_max = self.calm_ms_max.max(calm.as_millis());
+        for (what, times) in &outcome.strikes {
+            let (sum, runs) = self.strikes.entry(what).or_default();
+            *sum += times;
+            *runs += 1;
+        }
     }
-    setup.faults.refers = dice.one_of(&[0, 100, 500, 1000]);
-    setup
+
+    /// As a table of Markdown.
+    fn table(&self) -> String {
+        let Self {
+            seeds,
+            tasks,
+            recomputed,
+            lost,
+            manifests,
+            restored,
+            calm_ms_max,
+            strikes,
+        } = self;
+        let mut table = format!(
+            "{seeds} seeds: {tasks} tasks finished, {recomputed} of them again; {lost} workers lost; {manifests} \
+             manifests, {restored} tasks restored; at most {calm_ms_max} ms to the end once nothing went wrong any more\n\
+             | what | times | runs |\n| --- | --- | --- |"
+        );
+        for (what, (times, runs)) in strikes {
+            let _ = write!(table, "\n| {what} | {times} | {runs} |");
+        }
+        table
+    }
 }
 
-fn replay(seed: u64, truths: &[Truth]) -> bool {
-    let truth = &truths[usize::try_from(seed).expect("an index") % truths.len()];
-    let setup = setup(seed, truth);
-    catch_unwind(AssertUnwindSafe(|| World::new(truth, setup).run())).is_ok()
+thread_local! {
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs the seeds of an interval, or those that the variable names: `7` or `0..5000`.
-fn run(seeds: std::ops::Range<u64>) {
+/// Runs something whose panics are not told on this thread.
+fn quietly<T>(run: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_QUIET.get() {
+                tell(panic);
+            }
+        }));
+    });
+    let before = IS_QUIET.replace(true);
+    let result = run();
+    IS_QUIET.set(before);
+    result
+}
+
+fn of(seed: u64, truths: &[[Truth; 2]]) -> &[Truth; 2] {
+    &truths[usize::try_from(seed).expect("an index") % truths.len()]
+}
+
+/// Runs the seeds of an interval, or those that the variable names.
+fn run(seeds: Range<u64>) -> Sums {
     let truths = truths();
     let wanted = std::env::var(SEED).ok().map(|text| {
         let (from, to) = text.split_once("..").unwrap_or((&text, ""));
         let from = from.parse().expect("a seed");
         from..to.parse().unwrap_or(from + 1)
     });
-    let failed: Vec<_> = wanted
-        .unwrap_or(seeds)
-        .filter(|&seed| !replay(seed, &truths))
-        .collect();
-    if let Some(first) = failed.first() {
-        panic!(
-            "seeds {failed:?} failed, see above; to replay one of them: {SEED}={first} cargo test -p \
-             peerwren --lib machine::tests::faults\n{:#?}",
-            setup(
-                *first,
-                &truths[usize::try_from(*first).expect("an index") % truths.len()]
-            )
-        );
+    let is_wanted = wanted.is_some();
+    let began = Instant::now();
+    let (mut sums, mut failed) = (Sums::default(), Vec::new());
+    for seed in wanted.unwrap_or(seeds) {
+        let [truth, _] = of(seed, &truths);
+        match shrink::run(truth, &setup(seed, truth), false) {
+            Ok(outcome) => sums.add(&outcome),
+            Err(failure) => failed.push((seed, failure)),
+        }
+        if failed.len() == FAILED_MAX {
+            break;
+        }
     }
+    if let Some((first, failure)) = failed.first() {
+        let line = |error: &str| error.lines().next().unwrap_or_default().to_owned();
+        let all = failed.iter();
+        let all: String = all
+            .map(|(seed, failure)| format!("\nseed {seed} fails: {}", line(&failure.error)))
+            .collect();
+        panic!("{all}\n\n{}", explain(*first, failure, &truths));
+    }
+    if is_wanted {
+        eprintln!("{}\n{:.1} s", sums.table(), began.elapsed().as_secs_f64());
+    }
+    sums
+}
+
+/// How to replay a seed that failed, and why it fails in the smallest world that fails alike.
+fn explain(seed: u64, failure: &Failure, truths: &[[Truth; 2]]) -> String {
+    let both = of(seed, truths);
+    let setup = setup(seed, &both[0]);
+    let (truth, least) = shrink::smallest(both, &setup, &failure.error);
+    let Err(Failure { error, log }) = shrink::run(truth, &least, true) else {
+        return "the smallest world does not fail again".to_owned();
+    };
+    format!(
+        "replay the first: {SEED}={seed} cargo test --workspace --lib machine::tests::faults::every\n\n\
+         the smallest world that fails like it: {} tasks, {least:?}\n\
+         fails: {error}\n\n{}",
+        truth.tasks.len(),
+        log.last_of(&error, truth)
+    )
 }
 
 #[test]
 fn workers_that_never_reach_each_other_complete_a_run_through_the_store() {
-    for truth in truths() {
+    for [truth, _] in truths() {
         let cut_off = |exchange| Setup {
             exchange,
             durability: Durability::Outputs,
@@ -159,7 +182,46 @@ fn workers_that_never_reach_each_other_complete_a_run_through_the_store() {
     }
 }
 
+/// Every fault strikes, every run completes with the right results, and what must stay true does after each step.
 #[test]
 fn every_run_completes_whatever_goes_wrong() {
-    run(0..200);
+    let sums = run(0..200);
+    if sums.seeds == 200 {
+        for what in EVERY_FAULT {
+            assert!(sums.strikes.contains_key(what), "no seed has {what}");
+        }
+    }
 }
+
+const EVERY_FAULT: [&str; 30] = [
+    "workers killed",
+    "workers gone without a word",
+    "workers stalled",
+    "workers paused",
+    "workers back from the dead",
+    "workers 12 times slower",
+    "workers by mail",
+    "workers near their deadline",
+    "workers started late",
+    "workers with other bits",
+    "workers heard when their lease ends",
+    "signs of life at the lease's end",
+    "messages of workers taken for lost",
+    "links broken",
+    "links cut towards the coordinator",
+    "links cut towards a worker",
+    "letters destroyed",
+    "letters that come twice",
+    "letters that overtake others",
+    "pairs of workers cut off",
+    "pairs of workers cut off one way",
+    "fetches across a cut",
+    "wrong blocks refused",
+    "blocks that the store loses",
+    "blocks that rot in the store",
+    "requests to a store that is out",
+    "writes that fail and took effect",
+    "blocks spilled for room",
+    "blocks dropped for room",
+    "drivers killed",
+];

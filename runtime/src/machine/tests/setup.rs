@@ -29,7 +29,7 @@ impl Dice {
     }
 }
 
-/// How a worker is lost.
+/// What befalls a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
     /// Its connection ends at once.
@@ -38,9 +38,19 @@ pub(super) enum Loss {
     Silent,
     /// It goes on, but what it says arrives after its lease has ended.
     Stalled,
+    /// Its connection breaks: the last of what was under way is lost, and it ends when it sees that.
+    Severed,
+    /// It stands still for so many microseconds, then goes on as if nothing had been.
+    Paused(u64),
+    /// What it says next arrives at the very moment when its lease ends.
+    OnTheDot,
+    /// What it says is held up for so many microseconds.
+    Mute(u64),
+    /// What it is told is held up for so many microseconds.
+    Deaf(u64),
 }
 
-/// A loss to come.
+/// Something that befalls workers, once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kill {
     /// After so many finished tasks.
@@ -49,21 +59,48 @@ pub(super) struct Kill {
     pub(super) how: Loss,
 }
 
+/// Two workers that do not reach each other for a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerCut {
+    /// After so many finished tasks.
+    pub(super) after: u64,
+    pub(super) us: u64,
+    /// Whether packets are lost in one direction alone. A fetch fails all the same, for want of an answer.
+    pub(super) one_way: bool,
+}
+
 /// What goes wrong. Chances are per mille.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     pub(super) kills: Vec<Kill>,
+    pub(super) cuts: Vec<PeerCut>,
     /// The driver dies with all its workers after so many steps, each time counted from its start.
     pub(super) driver_dies: Vec<u64>,
+    /// A worker that is to be ended goes on for a while.
+    pub(super) undead: u64,
     /// A worker computes and fetches so many times slower.
     pub(super) slow_workers: u64,
     /// Messages take up to so many microseconds more.
     pub(super) latency_us: u64,
-    /// A peer does not deliver what it has, or other bytes.
+    /// A worker's messages go as letters, which overtake each other.
+    pub(super) by_mail: u64,
+    /// A letter comes twice.
+    pub(super) mail_twice: u64,
+    /// A letter is destroyed.
+    pub(super) mail_lost: u64,
+    /// A peer does not deliver what it has.
     pub(super) peer_fails: u64,
+    /// A block comes with other bytes, from a peer or the store.
+    pub(super) garbles: u64,
     /// The store takes a block and has it no more, results excepted.
     pub(super) store_loses: u64,
+    /// The store takes a block and has other bytes, results excepted: nothing but a reader finds that.
+    pub(super) store_rots: u64,
     pub(super) store_slow: u64,
+    /// A request to the store fails and is made again; half of the writes have taken effect all the same.
+    pub(super) store_fails: u64,
+    /// From when to when, in microseconds, the store answers no request.
+    pub(super) outages: Vec<(u64, u64)>,
     /// A worker starts after the others have begun.
     pub(super) late: u64,
     /// A worker's kernels give other bits; at most one does, and it is outvoted.
@@ -78,6 +115,9 @@ pub(super) struct Faults {
     pub(super) no_path: u64,
     /// A worker that has a block refers who asks for it to another, rightly or not.
     pub(super) refers: u64,
+    /// Nothing goes wrong any more after so many microseconds; 0: that never ends. Where there is no path, there is
+    /// none for ever.
+    pub(super) end_us: u64,
 }
 
 /// All that a world is made of, but its plan.

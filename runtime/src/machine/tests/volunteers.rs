@@ -116,6 +116,7 @@ fn nobody_is_waited_for_without_end() {
     joined(&mut coordinator, 0, 1);
     assert_eq!(actions(&mut coordinator), [""; 0]);
     let alive = crate::control::FromWorker::Alive {
+        orders: 0,
         dropped: Vec::new(),
         counts: crate::control::Counts::default(),
     };

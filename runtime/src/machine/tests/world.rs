@@ -1,9 +1,14 @@
 //! A world of one coordinator and its workers, driven by a seed: the real machines, and around them
 //! a store, links, threads and mishaps. Each action becomes an input at now + a cost.
 
+mod channels;
 mod fetching;
+mod ledger;
+mod mishaps;
 mod nodes;
 mod saved;
+mod storing;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,10 +16,13 @@ use std::time::Duration;
 
 use peerwren_transports::block::{BlockKey, Digest};
 
+use self::channels::Channels;
+use self::ledger::Ledger;
 use self::nodes::Node;
-use super::setup::{Dice, Loss, Setup};
+use super::setup::{Dice, Setup};
+use super::trace::Log;
 use super::truth::{self, Truth};
-use crate::control::{FromWorker, Tally, ToWorker};
+use crate::control::{Assignment, FromWorker, Tally, ToWorker};
 use crate::machine::cache::Copy;
 use crate::machine::profile::Profile;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler};
@@ -31,14 +39,22 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Nor may so many things happen without a task being finished.
 const IDLE_EVENTS_MAX: u32 = 20_000;
 
+/// Once nothing goes wrong any more a run completes in this time: it waits for some leases and start time-outs,
+/// one after the other, and does the rest of its work.
+const CALM_MAX: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 enum Event {
     Up(WorkerId),
     Left(WorkerId),
     Said(WorkerId, FromWorker),
     Told(WorkerId, ToWorker),
+    /// A letter of a link can be read: from or to a worker, its number.
+    Letter((WorkerId, bool), u64),
     Fetched(WorkerId, Fetch),
     Computed(WorkerId, LeaseId, TaskId, u64),
+    /// A write takes effect, though nobody is told so.
+    Written(BlockKey, Digest),
     Stored(WorkerId, Copy),
     /// Somebody comes who wants to be a worker.
     Volunteer,
@@ -73,7 +89,14 @@ pub(super) struct Outcome {
     pub(super) drivers: u32,
     /// Tasks that were finished in the last manifest when the last driver began.
     pub(super) restored: u64,
+    /// How often each thing went wrong.
+    pub(super) strikes: Strikes,
+    /// How long the run took after the end of all faults, if it outlived them.
+    pub(super) calm: Option<Duration>,
 }
+
+/// How often each thing went wrong.
+pub(super) type Strikes = BTreeMap<&'static str, u64>;
 
 /// See the module's page.
 pub(super) struct World<'a> {
@@ -88,10 +111,11 @@ pub(super) struct World<'a> {
     nodes: BTreeMap<WorkerId, Node>,
     /// Workers that were ended: nothing of theirs happens any more, but what is under way arrives.
     down: BTreeSet<WorkerId>,
-    /// When the last message of a link arrives: from or to a worker.
-    links: BTreeMap<(WorkerId, bool), u64>,
+    channels: Channels,
+    /// Until when two workers do not reach each other: who does not reach whom.
+    cuts: BTreeMap<(WorkerId, WorkerId), u64>,
     store: BTreeMap<BlockKey, Digest>,
-    leases: BTreeMap<LeaseId, (WorkerId, TaskId)>,
+    ledger: Ledger,
     effective: BTreeMap<TaskId, u64>,
     phases: Vec<PhaseFigures>,
     records: Vec<Record>,
@@ -109,6 +133,8 @@ pub(super) struct World<'a> {
     steps: u64,
     /// Volunteers on their way.
     coming: u32,
+    strikes: Strikes,
+    log: Option<Log>,
 }
 
 impl<'a> World<'a> {
@@ -125,9 +151,10 @@ impl<'a> World<'a> {
             timer: u64::MAX,
             nodes: BTreeMap::new(),
             down: BTreeSet::new(),
-            links: BTreeMap::new(),
+            channels: Channels::default(),
+            cuts: BTreeMap::new(),
             store: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            ledger: Ledger::default(),
             effective: BTreeMap::new(),
             phases: Vec::new(),
             records: Vec::new(),
@@ -141,6 +168,16 @@ impl<'a> World<'a> {
             idle_events: 0,
             steps: 0,
             coming: 0,
+            strikes: Strikes::new(),
+            log: None,
+        }
+    }
+
+    /// The same that writes down what happens.
+    pub(super) fn logged(self, log: Log) -> Self {
+        Self {
+            log: Some(log),
+            ..self
         }
     }
 
@@ -153,11 +190,15 @@ impl<'a> World<'a> {
         }
         self.coordinator_acts();
         while self.over.is_none() {
-            let Some((&(at, _), _)) = self.events.first_key_value() else {
+            let Some(((at, number), event)) = self.events.pop_first() else {
                 panic!("nothing will ever happen again: {}", self.state());
             };
-            let (_, event) = self.events.pop_first().expect("it was looked at");
             self.now = at;
+            if let Some(until) = self.paused_until(&event) {
+                self.events.insert((until, number), event);
+                continue;
+            }
+            self.log_event(&event);
             self.happen(event);
             self.steps += 1;
             self.idle_events += 1;
@@ -187,6 +228,11 @@ impl<'a> World<'a> {
         if let Some(Err(reason)) = &self.over {
             panic!("the run failed: {reason}");
         }
+        let calm = self.calm();
+        assert!(
+            calm.is_none_or(|calm| calm < CALM_MAX),
+            "nothing went wrong any more for {calm:?}, and still it took so long"
+        );
         for key in self.truth.results() {
             assert_eq!(
                 self.store.get(&key),
@@ -204,7 +250,7 @@ impl<'a> World<'a> {
         let to_do = self.truth.tasks.len() as u64 - self.restored;
         let restored: u64 = self.phases.iter().map(|p| p.tasks_restored).sum();
         assert_eq!(restored, self.restored, "tasks restored");
-        if self.setup.faults.store_loses == 0 {
+        if !self.store_is_lossy() {
             assert_eq!(
                 self.effective.len() as u64,
                 to_do,
@@ -234,7 +280,15 @@ impl<'a> World<'a> {
             manifests: self.written,
             drivers: self.drivers,
             restored: self.restored,
+            strikes: self.strikes,
+            calm,
         }
+    }
+
+    /// How long ago everything ceased to go wrong.
+    fn calm(&self) -> Option<Duration> {
+        let end = self.setup.faults.end_us * US;
+        (end > 0 && self.now > end).then(|| Duration::from_nanos(self.now - end))
     }
 
     // ---- what happens
@@ -260,6 +314,8 @@ impl<'a> World<'a> {
             }
             Event::Expire(id) => self.expire(id),
             Event::Said(id, message) => self.said(id, message),
+            Event::Letter(link, number) => self.letter_came(link, number),
+            Event::Written(key, digest) => drop(self.store.insert(key, digest)),
             Event::ManifestPut(manifest) => self.manifest_put(*manifest),
             Event::ManifestWritten => {
                 self.coordinate(scheduler::Input::ManifestWritten(Ok(())));
@@ -279,20 +335,30 @@ impl<'a> World<'a> {
     }
 
     fn said(&mut self, id: WorkerId, message: FromWorker) {
-        let known = self.coordinator.fleet().get(id).is_some();
+        let Some(member) = self.coordinator.fleet().get(id) else {
+            self.strike("messages of workers taken for lost");
+            let before = self.coordinator.standing();
+            self.coordinate(scheduler::Input::Message(id, message));
+            let after = self.coordinator.standing();
+            assert_eq!(before, after, "{id} is taken for lost, and is heeded");
+            return;
+        };
+        if self.at().since(member.heard) >= mishaps::LEASE * 9 / 10 {
+            self.strike("workers heard when their lease ends");
+        }
         if let FromWorker::Done { lease, .. } = &message {
-            let (holder, task) = self.leases[lease];
-            assert_eq!(holder, id, "a worker finishes what it was given");
-            if known {
-                *self.effective.entry(task).or_default() += 1;
-                (self.progress_at, self.idle_events) = (self.now, 0);
-            }
+            let task = self.ledger.task(id, *lease);
+            assert!(!self.coordinator.is_done(&task), "{task:?} is done twice");
+            *self.effective.entry(task).or_default() += 1;
+            (self.progress_at, self.idle_events) = (self.now, 0);
+        }
+        if let FromWorker::Done { lease, .. } | FromWorker::Missing { lease, .. } = &message {
+            self.ledger.ended(id, *lease);
         }
         if matches!(
             message,
             FromWorker::Durable { .. } | FromWorker::Preloaded { .. } | FromWorker::Taken { .. }
-        ) && known
-        {
+        ) {
             self.progress_at = self.now;
         }
         self.coordinate(scheduler::Input::Message(id, message));
@@ -307,26 +373,21 @@ impl<'a> World<'a> {
     }
 
     fn coordinator_acts(&mut self) {
-        self.records.extend(self.coordinator.take_records());
+        let records = self.coordinator.take_records();
+        self.count_pressure(&records);
+        self.records.extend(records);
         while let Some(action) = self.coordinator.poll_action() {
             match action {
                 scheduler::Action::Start(id, _) | scheduler::Action::Admit(_, id) => {
-                    let late = self.dice.chance(self.setup.faults.late);
+                    let late = self.strikes("workers started late", self.setup.faults.late);
                     let most = if late { 3_000_000 } else { 50_000 };
                     let takes = self.dice.within(1_000, most);
                     self.push(takes * US, Event::Up(id));
                 }
-                scheduler::Action::End(id) => self.end(id),
+                scheduler::Action::End(id) => self.end_or_not(id),
                 scheduler::Action::Send(id, message) => {
                     if let ToWorker::Assign(assignment) = &message {
-                        let phase = usize::from(assignment.task.phase);
-                        assert!(phase <= self.phases.len(), "a task runs before its phase");
-                        let task = assignment.task;
-                        assert!(
-                            !self.settled.contains(&task),
-                            "{task:?} is done and durable"
-                        );
-                        self.leases.insert(assignment.lease, (id, assignment.task));
+                        self.assigned(id, assignment);
                     }
                     let takes = self.latency();
                     self.deliver((id, false), takes, Event::Told(id, message));
@@ -361,45 +422,21 @@ impl<'a> World<'a> {
         }
     }
 
-    // ---- mishaps
-
-    /// Losses that are due.
-    fn mishaps(&mut self) {
-        let finished: u64 = self.effective.values().sum();
-        let due = self
-            .setup
-            .faults
-            .kills
-            .iter()
-            .position(|kill| kill.after <= finished);
-        let Some(kill) = due.map(|at| self.setup.faults.kills.swap_remove(at)) else {
-            return;
-        };
-        let victims: Vec<_> = self.nodes.keys().copied().collect();
-        if victims.is_empty() {
-            return;
-        }
-        let one = self.dice.one_of(&victims);
-        for id in victims.into_iter().filter(|&id| kill.all || id == one) {
-            match kill.how {
-                Loss::Stalled => {
-                    if let Some(node) = self.nodes.get_mut(&id) {
-                        node.stalled = 8_000_000 * US;
-                    }
-                }
-                Loss::Told => {
-                    self.expire(id);
-                }
-                Loss::Silent => {
-                    // What it has said last may be lost with it.
-                    if self.dice.chance(500) {
-                        self.events
-                            .retain(|_, e| !matches!(e, Event::Said(from, _) if *from == id));
-                    }
-                    self.end(id);
-                }
-            }
-        }
+    fn assigned(&mut self, id: WorkerId, assignment: &Assignment) {
+        let task = assignment.task;
+        let phase = usize::from(task.phase);
+        assert!(phase <= self.phases.len(), "a task runs before its phase");
+        assert!(
+            !self.settled.contains(&task),
+            "{task:?} is done and durable"
+        );
+        assert!(
+            !self.coordinator.is_done(&task),
+            "{task:?} is done, and is given to {id}"
+        );
+        let fleet = self.coordinator.fleet();
+        let is_member = |worker| fleet.get(worker).is_some();
+        self.ledger.granted(assignment.lease, task, id, is_member);
     }
 
     /// The worker's process ends; what it has said still arrives.
@@ -414,21 +451,9 @@ impl<'a> World<'a> {
         Timestamp::from_nanos(self.now)
     }
 
-    fn latency(&mut self) -> u64 {
-        self.dice.within(50, 1_000 + self.setup.faults.latency_us) * US
-    }
-
     fn push(&mut self, takes: u64, event: Event) {
         self.numbered += 1;
         self.events.insert((self.now + takes, self.numbered), event);
-    }
-
-    /// Messages of one link arrive in their order.
-    fn deliver(&mut self, link: (WorkerId, bool), takes: u64, event: Event) {
-        let last = self.links.entry(link).or_default();
-        *last = (*last).max(self.now + takes);
-        let takes = *last - self.now;
-        self.push(takes, event);
     }
 
     /// For whoever has to find out why a run stands still.
@@ -467,7 +492,7 @@ fn settings(setup: &Setup) -> scheduler::Settings {
         checkpoint: setup.checkpoint_us.map(Duration::from_micros),
         preload: setup.preload,
         start_timeout: Duration::from_secs(start_s),
-        lease: Duration::from_secs(3),
+        lease: mishaps::LEASE,
         volunteers: (setup.faults.volunteers).then_some(scheduler::Volunteers { helpers_max: 1 }),
     }
 }

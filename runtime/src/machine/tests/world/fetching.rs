@@ -1,9 +1,10 @@
 //! What becomes of fetches in the world: blocks come, or peers fail, are not reached, or refer elsewhere.
 
-use peerwren_transports::block::BlockKey;
+use peerwren_transports::block::{BlockKey, Digest};
 
 use super::super::setup::Dice;
 use super::super::truth;
+use super::storing::garbled;
 use super::{Event, Node, World};
 use crate::control::{FromWorker, Origin, PeerWay};
 use crate::machine::WorkerId;
@@ -23,13 +24,20 @@ impl World<'_> {
         let came = match origin {
             Origin::Source => Some(truth::source(&key)),
             // What nobody has hashed is not taken from there.
-            Origin::Store => expected.and(self.store.get(&key).copied()),
+            Origin::Store => {
+                let there = expected.and(self.store.get(&key).copied());
+                self.as_it_comes("blocks garbled on their way from the store", there)
+            }
             Origin::Peer(peer) => {
                 let known = self
                     .nodes
                     .get(&id)
                     .is_some_and(|node| node.peers.contains(&peer));
-                if !known || self.dice.chance(self.setup.faults.peer_fails) {
+                let fails = self.setup.faults.peer_fails;
+                if !known || self.strikes("fetches from peers that fail", fails) {
+                    return failed;
+                }
+                if self.has_no_answer(id, peer) {
                     return failed;
                 }
                 if self.is_cut_off(id, peer) {
@@ -45,20 +53,22 @@ impl World<'_> {
                     return Err(FetchFailure::Referred(other));
                 }
                 let shared = Copy { key, private: None };
-                self.nodes
-                    .get(&peer)
-                    .and_then(|node| node.table.get(&shared).copied())
+                let has = self.nodes.get(&peer);
+                let there = has.and_then(|node| node.table.get(&shared).copied());
+                self.as_it_comes("blocks garbled on their way from a peer", there)
             }
         };
         let Some(digest) = came else { return failed };
+        // The actor's part: bytes of another digest than the machine expects, or than the peer announces where it
+        // expects none, are none.
+        if expected.unwrap_or(self.truth.blocks[&key]) != digest {
+            self.strike("wrong blocks refused");
+            return failed;
+        }
         assert_eq!(
             Some(&digest),
             self.truth.blocks.get(&key),
-            "{key} has the wrong bytes"
-        );
-        assert!(
-            expected.is_none_or(|expected| expected == digest),
-            "{key} was expected otherwise"
+            "{id} takes wrong bytes for {key}"
         );
         if let Some(node) = self.nodes.get_mut(&id) {
             node.table.insert(copy, digest);
@@ -66,11 +76,38 @@ impl World<'_> {
         Ok(())
     }
 
+    /// What comes of a block that is there.
+    fn as_it_comes(&mut self, what: &'static str, there: Option<Digest>) -> Option<Digest> {
+        let digest = there?;
+        let garbles = self.setup.faults.garbles;
+        Some(if self.strikes(what, garbles) {
+            garbled(digest)
+        } else {
+            digest
+        })
+    }
+
+    /// Whether who asks waits in vain: the peer stands still, or does not reach it though it is reached.
+    fn has_no_answer(&mut self, id: WorkerId, peer: WorkerId) -> bool {
+        let is_paused = |node: &Node| node.paused_until > self.now;
+        let is_paused = self.nodes.get(&peer).is_some_and(is_paused);
+        let is_lost = self.is_cut(peer, id) && !self.is_cut(id, peer);
+        if is_lost {
+            self.strike("fetches across a cut");
+        }
+        is_paused || is_lost
+    }
+
+    fn is_cut(&self, from: WorkerId, to: WorkerId) -> bool {
+        let until = self.cuts.get(&(from, to));
+        self.is_rough() && until.is_some_and(|&until| until > self.now)
+    }
+
     /// To whom `peer` refers a worker that asks for a block: one that has it, any other one, one that is gone
     /// or that never was.
     fn referral(&mut self, id: WorkerId, peer: WorkerId, key: &BlockKey) -> Option<WorkerId> {
         let refers = self.setup.faults.refers;
-        if refers == 0 || !self.dice.chance(refers) {
+        if !self.strikes("referrals", refers) {
             return None;
         }
         let shared = Copy {
@@ -91,8 +128,13 @@ impl World<'_> {
         (!others.is_empty()).then(|| self.dice.one_of(&others))
     }
 
-    /// Whether packets never get through between two workers: always so for the same two.
-    fn is_cut_off(&self, one: WorkerId, other: WorkerId) -> bool {
+    /// Whether no packets get through from one worker to another: for now, or never, which is so for the
+    /// same two always.
+    fn is_cut_off(&mut self, one: WorkerId, other: WorkerId) -> bool {
+        if self.is_cut(one, other) {
+            self.strike("fetches across a cut");
+            return true;
+        }
         let pair = u64::from(one.0.min(other.0)) << 32 | u64::from(one.0.max(other.0));
         Dice(self.setup.seed ^ pair.wrapping_mul(0x9E37_79B9)).chance(self.setup.faults.no_path)
     }

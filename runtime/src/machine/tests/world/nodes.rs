@@ -9,10 +9,10 @@ use peerwren_transports::block::{BlockKey, Digest};
 use super::super::setup::Costs;
 use super::super::truth;
 use super::{Event, US, World};
-use crate::control::{ToWorker, WorkerSettings};
+use crate::control::{FromWorker, ToWorker, WorkerSettings};
 use crate::machine::cache::Copy;
 use crate::machine::scheduler;
-use crate::machine::worker::{self, Output, Ran, Worker};
+use crate::machine::worker::{self, Origin, Output, Ran, Worker};
 use crate::machine::{LeaseId, WorkerId};
 use crate::matrix::Moved;
 use crate::plan::TaskId;
@@ -27,6 +27,11 @@ pub(super) struct Node {
     pub(super) slow: u64,
     /// What it says takes so much longer.
     pub(super) stalled: u64,
+    /// It stands still until then.
+    pub(super) paused_until: u64,
+    /// What it made or took over and nobody has said is dead, until it has put it into the store: it must not let
+    /// that go.
+    own: BTreeSet<Copy>,
 }
 
 impl World<'_> {
@@ -88,14 +93,13 @@ impl World<'_> {
         let at = self.at();
         if let Some(node) = self.nodes.get_mut(&id) {
             if let worker::Input::Stored(copy, _) = &input {
+                node.own.remove(copy);
                 let digest = node.table[copy];
-                let kept = !self.dice.chance(self.setup.faults.store_loses)
-                    || self.truth.plan.is_result(&copy.key);
-                if kept {
-                    self.store.insert(copy.key, digest);
-                }
+                self.stored(copy.key, digest);
             }
-            node.machine.handle_input(at, input);
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.machine.handle_input(at, input);
+            }
             self.worker_acts(id);
         }
     }
@@ -115,11 +119,14 @@ impl World<'_> {
             traces: true,
         };
         let machine = Worker::new(self.at(), Arc::clone(&self.truth.plan), settings);
-        let slow = if self.dice.chance(self.setup.faults.slow_workers) {
+        let slow = if self.strikes("workers 12 times slower", self.setup.faults.slow_workers) {
             12
         } else {
             1
         };
+        if self.strikes("workers by mail", self.setup.faults.by_mail) {
+            self.channels.choose_mail(id);
+        }
         let node = Node {
             machine,
             table: BTreeMap::new(),
@@ -127,17 +134,21 @@ impl World<'_> {
             computing: VecDeque::new(),
             slow,
             stalled: 0,
+            paused_until: 0,
+            own: BTreeSet::new(),
         };
         self.nodes.insert(id, node);
         self.arm(id);
         let (life, notice) = (self.setup.faults.life_us, self.setup.faults.notice_us);
-        if life > 0 {
+        if life > 0 && self.is_rough() {
+            self.strike("workers near their deadline");
             self.push((life - notice) * US, Event::Leave(id));
             self.push(life * US, Event::Expire(id));
         }
         self.progress_at = self.now;
         let outvoted = self.coordinator.fleet().joined().count() > 1;
-        let other = outvoted && self.dice.chance(self.setup.faults.other_bits);
+        let other_bits = self.setup.faults.other_bits;
+        let other = outvoted && self.strikes("workers with other bits", other_bits);
         if other {
             self.setup.faults.other_bits = 0;
         }
@@ -158,7 +169,10 @@ impl World<'_> {
                 node.peers.retain(|peer| !left.contains(peer));
                 None
             }
-            ToWorker::Assign(assignment) => Some(worker::Input::Assigned(assignment)),
+            ToWorker::Assign(assignment) => {
+                node.own.retain(|copy| !assignment.dead.contains(&copy.key));
+                Some(worker::Input::Assigned(assignment))
+            }
             ToWorker::Preload { keys } => Some(worker::Input::Preload(keys)),
             ToWorker::Store { keys, reason } => Some(worker::Input::Store(keys, reason)),
             ToWorker::Take { blocks } => Some(worker::Input::Take(blocks)),
@@ -196,6 +210,11 @@ impl World<'_> {
                 "{key} was made of wrong inputs"
             );
             node.table.insert(node.machine.copy(*key, lease), *digest);
+            let copy = node.machine.copy(*key, lease);
+            let held = node.machine.cache().get(&copy);
+            if held.is_none_or(|held| !held.durable) {
+                node.own.insert(copy);
+            }
         }
         if let Some((lease, task)) = next {
             self.compute(id, lease, task);
@@ -205,13 +224,16 @@ impl World<'_> {
 
     /// A thread of a worker starts a task.
     fn compute(&mut self, id: WorkerId, lease: LeaseId, task: TaskId) {
-        let slow = self.nodes.get(&id).map_or(1, |node| node.slow);
+        let is_rough = self.is_rough();
+        let slow = self.nodes.get(&id).filter(|_| is_rough);
+        let slow = slow.map_or(1, |node| node.slow);
         let takes = slow * self.kernel_us(&task) * US;
         self.push(takes, Event::Computed(id, lease, task, takes));
     }
 
     /// Does what a worker's machine wants.
     fn worker_acts(&mut self, id: WorkerId) {
+        let is_rough = self.is_rough();
         loop {
             let Some(node) = self.nodes.get_mut(&id) else {
                 return;
@@ -220,9 +242,14 @@ impl World<'_> {
                 break;
             };
             let (slow, stalled) = (node.slow, node.stalled);
+            let slow = if is_rough { slow } else { 1 };
             match action {
                 worker::Action::Fetch(fetch) => {
-                    let takes = slow * self.fetch_us(&fetch.copy.key);
+                    let once = slow * self.fetch_us(&fetch.copy.key);
+                    let takes = match fetch.origin {
+                        Origin::Store => self.store_takes(once, None),
+                        Origin::Peer(_) | Origin::Source => once,
+                    };
                     self.push(takes * US, Event::Fetched(id, fetch));
                 }
                 worker::Action::Compute(lease, task) => {
@@ -237,17 +264,26 @@ impl World<'_> {
                     }
                 }
                 worker::Action::Store(copy) => {
-                    assert!(
-                        node.table.contains_key(&copy),
-                        "{} left before it was put",
-                        copy.key
-                    );
-                    let slow = self.dice.chance(self.setup.faults.store_slow);
-                    let takes = self.dice.within(500, if slow { 500_000 } else { 5_000 });
+                    let digest = node.table.get(&copy).copied();
+                    let digest =
+                        digest.unwrap_or_else(|| panic!("{} left before it was put", copy.key));
+                    let slow = self.strikes("slow writes", self.setup.faults.store_slow);
+                    let once = self.dice.within(500, if slow { 500_000 } else { 5_000 });
+                    let takes = self.store_takes(once, Some((copy.key, digest)));
                     self.push(takes * US, Event::Stored(id, copy));
                 }
-                worker::Action::Drop(copy) => drop(node.table.remove(&copy)),
+                worker::Action::Drop(copy) => {
+                    node.table.remove(&copy);
+                    assert!(
+                        !node.own.remove(&copy),
+                        "{id} lets {} go, which it made, and has not put into the store",
+                        copy.key
+                    );
+                }
                 worker::Action::Send(message) => {
+                    if let FromWorker::Taken { keys, .. } = &message {
+                        node.own.extend(kept(&node.machine, keys));
+                    }
                     let takes = self.latency() + stalled;
                     self.deliver((id, true), takes, Event::Said(id, message));
                 }
@@ -317,4 +353,14 @@ impl World<'_> {
             Event::WorkerTimer(id),
         );
     }
+}
+
+/// The blocks among those that a worker has taken over that the store does not have.
+fn kept(machine: &Worker, keys: &[BlockKey]) -> Vec<Copy> {
+    let must_stay = |copy: &Copy| {
+        let held = machine.cache().get(copy);
+        held.is_some_and(|held| held.present && !held.durable && !held.dead)
+    };
+    let copies = keys.iter().map(|&key| Copy { key, private: None });
+    copies.filter(must_stay).collect()
 }

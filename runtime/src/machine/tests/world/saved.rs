@@ -94,12 +94,14 @@ impl World<'_> {
         self.nodes.clear();
         self.down.clear();
         self.coming = 0;
-        self.links.clear();
-        self.leases.clear();
+        self.channels = Default::default();
+        self.cuts.clear();
+        self.ledger = Default::default();
         self.effective.clear();
         self.phases.clear();
         (self.timer, self.progress_at, self.idle_events) = (u64::MAX, self.now, 0);
         self.drivers += 1;
+        self.strike("drivers killed");
         self.setup.faults.driver_dies.remove(0);
         let next = self.setup.faults.driver_dies.first();
         self.dies_at = next.map(|steps| self.steps + steps);
@@ -129,9 +131,5 @@ impl World<'_> {
             self.settled.clear();
         }
         self.coordinate(Input::Begin);
-    }
-
-    fn store_is_lossy(&self) -> bool {
-        self.setup.faults.store_loses > 0
     }
 }
