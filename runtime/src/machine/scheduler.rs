@@ -9,6 +9,7 @@ mod lineage;
 mod placing;
 mod retiring;
 mod scaling;
+mod sense;
 mod volunteers;
 mod ways;
 
@@ -512,6 +513,9 @@ impl Scheduler {
     // ---- messages
 
     fn message(&mut self, now: Timestamp, worker: WorkerId, message: FromWorker) {
+        if self.cut_off_nonsense(now, worker, &message) {
+            return;
+        }
         match message {
             // What the rendezvous hears besides: a sign of life here.
             FromWorker::Hello { .. } | FromWorker::Moved { .. } | FromWorker::WantPath { .. } => {}
