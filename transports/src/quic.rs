@@ -20,6 +20,9 @@
 mod client;
 mod control;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod links;
 mod node;
