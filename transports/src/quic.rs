@@ -22,6 +22,9 @@
 mod client;
 mod control;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod limits;
 mod links;

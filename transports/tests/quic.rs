@@ -1,5 +1,7 @@
 //! Nodes on this machine's loopback: what they carry, what they refuse, and what they survive.
 
+#[path = "quic/attackers.rs"]
+mod attackers;
 #[path = "quic/handover.rs"]
 mod handover;
 #[path = "quic/paths.rs"]

@@ -534,6 +534,7 @@ fn peer_failure(key: &BlockKey, peer: WorkerId, error: &FetchError) -> FetchFail
     tracing::debug!(%key, %peer, %error, "a peer did not deliver");
     match error {
         FetchError::NoPath => FetchFailure::NoPath,
+        FetchError::Corrupt(_) => FetchFailure::Wrong,
         FetchError::Referred(NodeId::Worker(other)) => FetchFailure::Referred(WorkerId(*other)),
         _ => FetchFailure::Elsewhere,
     }

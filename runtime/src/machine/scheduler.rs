@@ -9,6 +9,7 @@ mod lineage;
 mod placing;
 mod retiring;
 mod scaling;
+mod sense;
 mod volunteers;
 mod ways;
 
@@ -507,6 +508,9 @@ impl Scheduler {
     // ---- messages
 
     fn message(&mut self, now: Timestamp, worker: WorkerId, message: FromWorker) {
+        if self.cut_off_nonsense(now, worker, &message) {
+            return;
+        }
         match message {
             // What the rendezvous hears besides: a sign of life here.
             FromWorker::Hello { .. } | FromWorker::Moved { .. } | FromWorker::WantPath { .. } => {}
@@ -555,8 +559,11 @@ impl Scheduler {
             FromWorker::Durable { blocks, counts } => {
                 self.count(worker, counts);
                 for Kept { key, digest } in blocks {
-                    if self.is_made_as(worker, &key, digest) {
+                    if self.is_as_made(&key, digest) {
                         self.durable(key);
+                    } else {
+                        tracing::warn!(%worker, %key, "stored other bytes than were made, and is not believed");
+                        self.dropped(worker, &[key]);
                     }
                 }
                 self.advance(now);

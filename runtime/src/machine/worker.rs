@@ -73,6 +73,8 @@ pub enum FetchFailure {
     Elsewhere,
     /// There is no path to the worker that was to be asked.
     NoPath,
+    /// Other bytes came than were made.
+    Wrong,
     /// Who was asked serves others, and refers to this worker, which has the block.
     Referred(WorkerId),
     /// Nobody will have it: the run cannot go on.
@@ -159,6 +161,8 @@ pub struct Worker {
     ladders: BTreeMap<Copy, Ladder>,
     fetch_queue: VecDeque<Copy>,
     fetching: usize,
+    /// Wrong blocks that came from each worker.
+    wrong: BTreeMap<WorkerId, u32>,
     line: Line,
     store_queue: VecDeque<(Copy, StoreReason)>,
     /// Why and since when copies are on their way to the store.
@@ -198,6 +202,7 @@ impl Worker {
             ladders: BTreeMap::new(),
             fetch_queue: VecDeque::new(),
             fetching: 0,
+            wrong: BTreeMap::new(),
             line: Line::default(),
             store_queue: VecDeque::new(),
             puts: BTreeMap::new(),

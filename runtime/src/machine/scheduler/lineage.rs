@@ -91,25 +91,10 @@ impl Scheduler {
         self.forget(key);
     }
 
-    /// Learns what a block's bytes hash to, where a worker tells it; false if they were others before, which ends
-    /// the run.
-    pub(super) fn is_made_as(
-        &mut self,
-        worker: WorkerId,
-        key: &BlockKey,
-        digest: Option<Digest>,
-    ) -> bool {
-        let Some((entry, digest)) = self.directory.get_mut(key).zip(digest) else {
-            return true;
-        };
-        if *entry.digest.get_or_insert(digest) == digest {
-            return true;
-        }
-        self.fail(format!(
-            "{worker} computed other bits for block {key} than were computed before: the workers' \
-             CPUs differ; run on machines of one kind"
-        ));
-        false
+    /// Learns what a block's bytes hash to, where a worker tells it; false if they were others before.
+    pub(super) fn is_as_made(&mut self, key: &BlockKey, digest: Option<Digest>) -> bool {
+        let known = self.directory.get_mut(key).zip(digest);
+        known.is_none_or(|(entry, digest)| *entry.digest.get_or_insert(digest) == digest)
     }
 
     /// A block exists; its unfinished readers go to `next`.
@@ -128,7 +113,11 @@ impl Scheduler {
         let readers_left = u32::try_from(next.len() - first).unwrap_or(u32::MAX);
         let bytes = self.plan.bytes(&key);
         self.directory.entry(key, || Entry::new(bytes));
-        if !self.is_made_as(worker, &key, block.digest) {
+        if !self.is_as_made(&key, block.digest) {
+            self.fail(format!(
+                "{worker} computed other bits for block {key} than were computed before: the workers' \
+                 CPUs differ; run on machines of one kind"
+            ));
             return;
         }
         let Some(entry) = self.directory.get_mut(&key) else {

@@ -341,3 +341,109 @@ fn a_line_is_busy_while_any_block_is_on_its_way() {
     assert_eq!(worker.tally().fetch_ns, 10_000_000);
     assert_eq!(worker.tally().peer, 16);
 }
+
+/// Peer 4 sends other bytes than were made: after three times it is passed over, also where another refers to
+/// it, and counts as asked in vain.
+#[test]
+fn a_peer_that_sends_wrong_blocks_is_not_asked_again() {
+    let plan = plans::weave(2, 5);
+    let blocks: Vec<_> = plan.starters(0)[..5]
+        .iter()
+        .map(|task| plan.outputs(task)[0])
+        .collect();
+    let settings = one_core(Exchange::Peer, 1 << 20);
+    let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
+    let peer = |id| Origin::Peer(WorkerId(id));
+    let asked = |worker: &mut Worker, key| {
+        let hint = InputHint {
+            key,
+            digest: Some(digest(1)),
+            holders: vec![WorkerId(4), WorkerId(2)],
+            durable: false,
+        };
+        worker.handle_input(NOW, Input::Take(vec![hint]));
+        origin(worker)
+    };
+    let came = |worker: &mut Worker, key, result| {
+        worker.handle_input(NOW, Input::Fetched(shared(key), result));
+    };
+    for key in &blocks[..3] {
+        assert_eq!(asked(&mut worker, *key), Some(peer(4)));
+        came(&mut worker, *key, Err(FetchFailure::Wrong));
+        assert_eq!(origin(&mut worker), Some(peer(2)));
+        came(&mut worker, *key, Ok(Moved::once(8)));
+        origin(&mut worker);
+    }
+    assert_eq!(asked(&mut worker, blocks[3]), Some(peer(2)));
+    came(
+        &mut worker,
+        blocks[3],
+        Err(FetchFailure::Referred(WorkerId(4))),
+    );
+    let again = Some(peer(2));
+    assert_eq!(origin(&mut worker), again, "who referred is asked again");
+    came(&mut worker, blocks[3], Err(FetchFailure::Elsewhere));
+    assert_eq!(origin(&mut worker), Some(Origin::Store));
+    let tally = worker.tally();
+    assert_eq!((tally.peer_wrong, tally.peer_failed), (3, 4));
+    worker.check_invariants();
+}
+
+/// From where a worker fetches next, whatever it says before.
+fn origin(worker: &mut Worker) -> Option<Origin> {
+    while let Some(action) = worker.poll_action() {
+        if let Action::Fetch(fetch) = action {
+            return Some(fetch.origin);
+        }
+    }
+    None
+}
+
+/// A task's input whose only holder is not trusted: the coordinator is told that it did not deliver, so that the
+/// block is made again.
+#[test]
+fn a_block_that_only_a_distrusted_peer_has_is_missed_there() {
+    let (mut worker, block) = one_reader(Exchange::Peer, &[4], false);
+    for failure in [FetchFailure::Wrong, FetchFailure::Elsewhere] {
+        origin(&mut worker);
+        worker.handle_input(NOW, Input::Fetched(shared(block), Err(failure)));
+    }
+    let plan = plans::weave(2, 1);
+    let mut readers = Vec::new();
+    plan.readers(&block, &mut readers);
+    for lease in 2..6 {
+        while worker.poll_action().is_some() {}
+        let hint = InputHint {
+            key: block,
+            digest: Some(digest(1)),
+            holders: vec![WorkerId(4)],
+            durable: false,
+        };
+        let assignment = Assignment {
+            lease: LeaseId(lease),
+            task: readers[0],
+            inputs: vec![hint],
+            dead: Vec::new(),
+        };
+        worker.handle_input(NOW, Input::Assigned(assignment));
+        let is_trusted = lease < 4;
+        let first = if is_trusted {
+            Origin::Peer(WorkerId(4))
+        } else {
+            Origin::Store
+        };
+        assert_eq!(origin(&mut worker), Some(first), "lease {lease}");
+        if is_trusted {
+            let wrong = Err(FetchFailure::Wrong);
+            worker.handle_input(NOW, Input::Fetched(shared(block), wrong));
+            origin(&mut worker);
+        }
+        let nowhere = Err(FetchFailure::Elsewhere);
+        worker.handle_input(NOW, Input::Fetched(shared(block), nowhere));
+        let said = worker.poll_action();
+        let Some(Action::Send(FromWorker::Missing { blocks, .. })) = said else {
+            panic!("{said:?}")
+        };
+        assert_eq!(blocks[0].workers, [WorkerId(4)], "lease {lease}");
+    }
+}
