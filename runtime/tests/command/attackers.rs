@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use peerwren::control::joining::{ECHO_BYTES_MAX, FromGuest, ToGuest};
@@ -237,7 +238,7 @@ fn blocks(folder: &Path) -> Vec<PathBuf> {
         let path = entry.path();
         if path.is_dir() {
             found.extend(blocks(&path));
-        } else if !path.to_string_lossy().contains("tmp") {
+        } else if !entry.file_name().to_string_lossy().contains("tmp") {
             found.push(path);
         }
     }
@@ -262,8 +263,10 @@ fn secrets_show_nowhere() {
     let (_, private) = token.split_once("PRIVATE KEY-----").unwrap();
     let worker = start(&folder.0, "worker --token run.token --cores 1 --log trace");
     let mut shown = called(run.id()) + &called(worker.id());
-    for process in [run, worker] {
-        let (status, told) = ended(process);
+    // Both are listened to at once: who is not would wait for that.
+    let listening = [run, worker].map(|process| thread::spawn(move || ended(process)));
+    for listening in listening {
+        let (status, told) = listening.join().unwrap();
         assert_eq!(status, Some(0));
         shown += &told;
     }
@@ -271,14 +274,14 @@ fn secrets_show_nowhere() {
         &folder.0,
         &format!("{PLAN} --workers 2 --log trace --trace t2.json --report p2.json"),
     );
-    wait_until("the workers", || {
-        children(run.id()).len() == 2 || !is_alive(run.id())
-    });
-    for child in children(run.id()) {
+    let id = run.id();
+    let listening = thread::spawn(move || ended(run));
+    wait_until("the workers", || children(id).len() == 2 || !is_alive(id));
+    for child in children(id) {
         shown += &called(child);
     }
-    shown += &called(run.id());
-    let (status, told) = ended(run);
+    shown += &called(id);
+    let (status, told) = listening.join().unwrap();
     assert_eq!(status, Some(0));
     shown += &told;
     for file in ["p.json", "t.json", "p2.json", "t2.json"] {
