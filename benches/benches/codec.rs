@@ -19,7 +19,7 @@ const BLOCK_BYTES: usize = 8 << 20;
 fn done() -> FromWorker {
     let made = (0..OUTPUTS).map(|number| Made {
         key: BlockKey::new(1, 2, Indices::new(&[number, 3, 5]).expect("three indices")),
-        digest: Digest::of(b"a block"),
+        digest: Some(Digest::of(b"a block")),
         bytes: BLOCK_BYTES as u64,
         durable: false,
     });

@@ -129,7 +129,7 @@ pub fn run(plan: &Arc<Plan>) -> Result<u64, String> {
                     let keys = plan.outputs(&assignment.task);
                     let made = keys.iter().map(|key| Made {
                         key: *key,
-                        digest,
+                        digest: Some(digest),
                         bytes: plan.bytes(key),
                         durable: plan.is_result(key),
                     });

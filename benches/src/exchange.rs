@@ -126,7 +126,7 @@ impl Exchange {
             address,
             expected: Expected {
                 len: BlockLen::Exactly(block_bytes),
-                digest: Digest::of(block(block_bytes).as_bytes()),
+                digest: Some(Digest::of(block(block_bytes).as_bytes())),
             },
             _server: server,
         };

@@ -165,8 +165,8 @@ pub struct Assignment {
 pub struct InputHint {
     /// The block.
     pub key: BlockKey,
-    /// What its bytes must hash to.
-    pub digest: Digest,
+    /// What its bytes must hash to; absent where whoever made it has not hashed it.
+    pub digest: Option<Digest>,
     /// Who has it, best first.
     pub holders: Vec<WorkerId>,
     /// Whether the store has it.
@@ -218,8 +218,8 @@ pub enum FromWorker {
     },
     /// Blocks that the store has now.
     Durable {
-        /// Their keys.
-        keys: Vec<BlockKey>,
+        /// What was put, or had been before.
+        blocks: Vec<Kept>,
         /// What the worker has counted.
         counts: Counts,
     },
@@ -295,12 +295,21 @@ pub struct Missed {
 pub struct Made {
     /// The block.
     pub key: BlockKey,
-    /// What its bytes hash to.
-    pub digest: Digest,
+    /// What its bytes hash to; absent for one that is expected to stay where it was made.
+    pub digest: Option<Digest>,
     /// Its payload.
     pub bytes: u64,
     /// Whether the store has it already.
     pub durable: bool,
+}
+
+/// A block that the store has.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// The block.
+    pub key: BlockKey,
+    /// What its bytes hash to; absent where it was told before.
+    pub digest: Option<Digest>,
 }
 
 /// Why bytes are not a message.

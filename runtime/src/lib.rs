@@ -49,9 +49,12 @@
 //! ```
 //!
 //! Private: `actors` drive the machines, `engine` runs workers, `run` puts a run together,
-//! `durable` finds its durable blocks, `whole` writes files that are whole or not there, `page` puts pictures on
+//! `durable` finds its durable blocks, `whole` writes files that are whole or not there, `text` reads files up to a bound, `page` puts pictures on
 //! a page. The crates below are `peerwren-kernels` (tiles; re-exported as [`kernels`]) and
 //! `peerwren-transports` (blocks, QUIC, stores).
+
+#[cfg(feature = "fuzzing")]
+extern crate self as peerwren;
 
 mod actors;
 pub mod chart;
@@ -63,6 +66,9 @@ mod durable;
 mod engine;
 pub mod experiment;
 pub mod forecast;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
 pub mod lambdapack;
@@ -82,6 +88,7 @@ mod run;
 pub mod runs;
 pub mod session;
 pub mod sim;
+mod text;
 pub mod trace;
 mod whole;
 

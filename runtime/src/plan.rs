@@ -437,6 +437,18 @@ impl Plan {
         }
     }
 
+    /// Whether there is such a block: an input, a constant or a task's output of this run.
+    #[must_use]
+    pub fn has(&self, key: &BlockKey) -> bool {
+        let family = self.families.get(usize::from(key.matrix));
+        if key.run != self.run || family.is_none_or(|f| matches!(f, Family::Link { .. })) {
+            return false;
+        }
+        let (phase, tile) = self.tile(key);
+        let bound = &self.phases[phase].bound;
+        bound.is_input(tile) || bound.writer(tile).is_some()
+    }
+
     /// Whether a block comes from a matrix or a generator, not from a task: any worker can make it.
     #[must_use]
     pub fn is_source(&self, key: &BlockKey) -> bool {
@@ -517,6 +529,17 @@ impl Plan {
     pub fn home(&self, task: &TaskId) -> Option<i64> {
         let (phase, task) = self.of(task);
         self.phases[phase].bound.home(task)
+    }
+
+    /// Whether all readers of what a task makes have its home.
+    #[must_use]
+    pub fn stays_home(&self, task: &TaskId, key: &BlockKey) -> bool {
+        let Some(home) = self.home(task) else {
+            return false;
+        };
+        let mut readers = Vec::new();
+        self.readers(key, &mut readers);
+        readers.iter().all(|reader| self.home(reader) == Some(home))
     }
 
     /// The priority of a task, lowest first.

@@ -6,13 +6,16 @@
 //! which between Lambda and S3 of one region is free, and otherwise (a NAT gateway, the internet, workers'
 //! exchange over public addresses) depends on the network: `peer_gb` and `internet_gb` are 0 unless set.
 
-use std::fs;
 use std::ops::{AddAssign, Sub};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::report::CostEstimate;
+use crate::text;
+
+/// Longest file: ten prices and a name take less than a kB.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Seconds of a month of 30 days, by which storage is priced.
 const MONTH_S: f64 = 30.0 * 86_400.0;
@@ -89,7 +92,7 @@ impl Prices {
             path: path.to_string_lossy().escape_debug().to_string(),
             reason,
         };
-        let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+        let text = text::read(path, FILE_BYTES_MAX).map_err(|error| refused(error.to_string()))?;
         Self::parse(&text).map_err(refused)
     }
 

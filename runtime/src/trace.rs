@@ -43,8 +43,8 @@ pub enum WorkerEvent {
         told_ns: u64,
         began_ns: u64,
         took_ns: u64,
-        /// Blocks with their digests and payloads.
-        made: Vec<(BlockKey, Digest, u64)>,
+        /// Blocks with their digests, where they were hashed, and payloads.
+        made: Vec<(BlockKey, Option<Digest>, u64)>,
     },
     /// A block was asked for.
     Fetched {

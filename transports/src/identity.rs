@@ -23,7 +23,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-pub use enrolment::PendingIdentity;
+pub use enrolment::{PendingIdentity, check_public_key};
 pub use signature::Signer;
 
 /// How long certificates are valid after they are made: longer than any run.

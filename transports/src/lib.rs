@@ -39,7 +39,7 @@
 //! let authority = Authority::new(run, now)?;
 //! let key = BlockKey::new(run, 0, Indices::new(&[3, 1]).expect("at most 8 indices of 32 bits"));
 //! let block = BlockBuf::from_bytes(b"the bytes of a tile").freeze();
-//! let expected = Expected { len: block.len().into(), digest: block.digest() };
+//! let expected = Expected { len: block.len().into(), digest: Some(block.digest()) };
 //! let holds = Arc::new(Holds(key, block));
 //!
 //! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -12,6 +12,9 @@
 //! can destroy mail but not forge, replay or reorder it. Its reader deletes it. Letters can be read by
 //! whoever can read the store.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guest;
 mod letter;
 mod link;
@@ -21,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-pub use guest::Question;
+pub use guest::{Answered, Question};
 pub use letter::LetterError;
 pub use link::{MailReceiver, MailSender};
 pub use pace::{LETTER_WAIT_MAX, SILENCE_MAX};

@@ -8,6 +8,8 @@
 //! block     request(key) ->, <- response(status, length, digest) payload, end -> (the receipt)
 //! ```
 //!
+//! Between nodes of one host the payload may cross at a door instead ([`handover`]).
+//!
 //! A node that has no turn for a request may refer it to a peer that has the block from it
 //! ([`crate::serving`]); a request after that names whom it was referred to in vain.
 //!
@@ -20,6 +22,10 @@
 mod client;
 mod control;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod handover;
 mod limits;
 mod links;
 mod node;

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use peerwren_transports::identity::{Authority, NodeId};
-use peerwren_transports::mailbox::{PostOffice, Question};
+use peerwren_transports::mailbox::{Answered, PostOffice, Question};
 use peerwren_transports::store::{Created, Objects};
 
 const WORKER: NodeId = NodeId::Worker(3);
@@ -160,11 +160,12 @@ fn guests_ask_and_are_answered() {
             .await
             .unwrap();
         let wait = Duration::from_secs(30);
+        let mut read = Answered::default();
         let serve = async {
             let mut answered = 0;
             while answered < 2 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                for question in coordinator.questions(epoch).await.unwrap() {
+                for question in coordinator.questions(epoch, &mut read).await.unwrap() {
                     let answer = vec![question.message[0] + 10];
                     coordinator
                         .answer(epoch, question.key, answer)
@@ -182,6 +183,30 @@ fn guests_ask_and_are_answered() {
         );
         assert_eq!((one.unwrap(), two.unwrap()), (vec![11], vec![12]));
         assert_eq!(coordinator.stats().refused, 1);
+        // A question once read that is put back asks for nobody.
+        let asked = Question {
+            key: 3,
+            message: vec![3],
+        };
+        let name = "mail/asked/0000000000000003";
+        let replay = async {
+            let mut letter = None;
+            while letter.is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                letter = objects.get(name, 1 << 20).await.unwrap();
+            }
+            let mut counts = Vec::new();
+            for _ in 0..2 {
+                objects.put(name, letter.clone().unwrap()).await.unwrap();
+                counts.push(coordinator.questions(epoch, &mut read).await.unwrap().len());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            counts
+        };
+        let patience = Duration::from_millis(500);
+        let (_, counts) = tokio::join!(guests[0].0.ask(epoch, &asked, patience), replay);
+        assert_eq!(counts, [1, 0]);
+        assert_eq!(coordinator.stats().refused, 2);
         // A worker is no guest.
         let worker = office(&objects, &authority, WORKER);
         let question = Question {

@@ -101,8 +101,8 @@ impl<const N: usize> Run<'_, N> {
         });
         for k in 0..ks.len() {
             let mut panel = [simd.splat_f64s(0.0); M];
-            // SAFETY: `a` has M vectors for each of the `ks.len()` depths, and k of them have been passed.
             unroll!(M, i, {
+                // SAFETY: `a` has M vectors for each of the `ks.len()` depths, and k of them have been passed.
                 panel[i] = unsafe { a.cast::<S::f64s>().add(i).read_unaligned() }
             });
             // SAFETY: M vectors have just been read from here, so that their end is within `a` or just behind it.
@@ -153,8 +153,8 @@ unsafe fn load<S: Simd, const M: usize>(
     // SAFETY: the first of `rows`, or just behind the column where there are none.
     let start = unsafe { column.add(rows.start) };
     if full {
-        // SAFETY: the rows are M vectors.
         unroll!(M, i, {
+            // SAFETY: the rows are M vectors.
             vectors[i] = unsafe { start.cast::<S::f64s>().add(i).read_unaligned() }
         });
     } else {
@@ -183,8 +183,8 @@ unsafe fn store<S: Simd, const M: usize>(
     // SAFETY: the first of `rows`, or just behind the column where there are none.
     let start = unsafe { column.add(rows.start) };
     if full {
-        // SAFETY: the rows are M vectors.
         unroll!(M, i, {
+            // SAFETY: the rows are M vectors.
             unsafe { start.cast::<S::f64s>().add(i).write_unaligned(vectors[i]) }
         });
     } else {

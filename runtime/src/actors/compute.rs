@@ -20,12 +20,14 @@ pub(crate) struct Job {
     pub(crate) kernel: KernelOp,
     pub(crate) inputs: Vec<Option<(Shape, Block)>>,
     pub(crate) outputs: Vec<Option<Shape>>,
+    /// Which outputs are hashed, while they are in this core's cache.
+    pub(crate) hashed: Vec<bool>,
     pub(crate) then: Box<dyn FnOnce(Computed) + Send>,
 }
 
 /// What came of a job.
 pub(crate) struct Computed {
-    /// One block for each present output, hashed, or why the kernel refused.
+    /// One block for each present output, or why the kernel refused.
     pub(crate) result: Result<Vec<Option<Block>>, KernelError>,
     /// Where and when.
     pub(crate) ran: Ran,
@@ -148,7 +150,11 @@ fn run(job: Job, scratch: &mut Vec<f64>, thread: u32, clock: Clock) {
             let blocks = buffers.into_iter().zip(made);
             let blocks = blocks.map(|(o, made)| Some(frozen(o?.1, made?)));
             let blocks: Vec<Option<Block>> = blocks.collect();
-            for block in blocks.iter().flatten() {
+            let hashed = blocks
+                .iter()
+                .zip(&job.hashed)
+                .filter(|(_, hashed)| **hashed);
+            for block in hashed.filter_map(|(block, _)| block.as_ref()) {
                 block.digest();
             }
             Ok(blocks)

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use actix::prelude::*;
+use peerwren_transports::identity::check_public_key;
 use tokio::time::timeout;
 
 use super::clock;
@@ -121,6 +122,8 @@ async fn join(
     provisioner: &Addr<Provisioner>,
 ) -> Result<ToGuest, String> {
     let over = |_| "the run is over".to_owned();
+    // Before it takes a worker's place.
+    check_public_key(&public_key).map_err(|error| error.to_string())?;
     let (worker, terms) = coordinator.send(volunteer).await.map_err(over)??;
     let certify = Certify { worker, public_key };
     let certificate = provisioner.send(certify).await.map_err(over)??;

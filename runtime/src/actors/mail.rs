@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use peerwren_transports::identity::{NodeId, NodeIdentity};
-use peerwren_transports::mailbox::{PostOffice, Question};
+use peerwren_transports::mailbox::{Answered, PostOffice, Question};
 use peerwren_transports::store::{BlockStore, Objects};
 
 use super::clock;
@@ -91,12 +91,16 @@ pub(crate) async fn read_guests(
     coordinator: Addr<Coordinator>,
     provisioner: Addr<Provisioner>,
 ) {
+    let mut answered = Answered::default();
     loop {
         tokio::time::sleep(GUESTS_EVERY).await;
-        let questions = office.questions(epoch).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "guests' questions cannot be read");
-            Vec::new()
-        });
+        let questions = office
+            .questions(epoch, &mut answered)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "guests' questions cannot be read");
+                Vec::new()
+            });
         for Question { key, message } in questions {
             let Ok(question) = control::decode::<FromGuest>(&message) else {
                 tracing::warn!("a guest's question is malformed");

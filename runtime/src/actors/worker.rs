@@ -399,7 +399,7 @@ impl WorkerActor {
         match origin {
             Origin::Peer(peer) => {
                 let node = self.node.clone();
-                let expected = digest.map(|digest| Expected { len, digest });
+                let expected = Some(Expected { len, digest });
                 let fetch = async move {
                     let id = NodeId::Worker(peer.0);
                     let in_vain = in_vain.map(|peer| NodeId::Worker(peer.0));
@@ -414,8 +414,11 @@ impl WorkerActor {
             Origin::Store => {
                 let durable = self.durable.clone();
                 let fetch = async move {
+                    let Some(digest) = digest else {
+                        return Err(FetchFailure::Elsewhere);
+                    };
                     match durable.get(&key).await {
-                        Ok(Some((block, moved))) if digest.is_none_or(|d| block.digest() == d) => {
+                        Ok(Some((block, moved))) if block.digest() == digest => {
                             table.insert(copy, block);
                             Ok(moved)
                         }
@@ -462,8 +465,12 @@ impl WorkerActor {
         };
         let durable = self.durable.clone();
         let put = async move {
+            let hashing = block.clone();
+            let hashed = tokio::task::spawn_blocking(move || hashing.digest()).await;
+            let digest = hashed.map_err(|error| error.to_string())?;
             let put = durable.put(&copy.key, block).await;
-            put.map_err(|error| error.to_string())
+            put.map(|moved| (moved, digest))
+                .map_err(|error| error.to_string())
         };
         self.then(ctx, put, move |result| Put(copy, result));
     }
@@ -476,11 +483,17 @@ impl WorkerActor {
             Some((self.plan.shape(&key), block.expect("the machine pinned it")))
         });
         let kernel = self.plan.kernels().get(self.plan.kernel(&task));
+        let outputs = self.plan.output_slots(&task);
+        let is_hashed = |key: &BlockKey| self.machine.is_to_be_hashed(&task, key);
         let finished = self.finished.clone();
         let job = Job {
             kernel: kernel.expect("the plan was checked").clone(),
             inputs: inputs.collect(),
-            outputs: self.plan.shapes(&self.plan.output_slots(&task)),
+            outputs: self.plan.shapes(&outputs),
+            hashed: outputs
+                .iter()
+                .map(|key| key.as_ref().is_some_and(is_hashed))
+                .collect(),
             then: Box::new(move |computed| {
                 // The actor may be gone by now; then nobody wants the result.
                 let _ = finished.blocking_send((lease, computed));
@@ -521,6 +534,7 @@ fn peer_failure(key: &BlockKey, peer: WorkerId, error: &FetchError) -> FetchFail
     tracing::debug!(%key, %peer, %error, "a peer did not deliver");
     match error {
         FetchError::NoPath => FetchFailure::NoPath,
+        FetchError::Corrupt(_) => FetchFailure::Wrong,
         FetchError::Referred(NodeId::Worker(other)) => FetchFailure::Referred(WorkerId(*other)),
         _ => FetchFailure::Elsewhere,
     }
@@ -536,7 +550,7 @@ struct Came(Copy, Result<Moved, FetchFailure>);
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Put(Copy, Result<Moved, String>);
+struct Put(Copy, Result<(Moved, Digest), String>);
 
 impl Actor for WorkerActor {
     type Context = Context<Self>;
@@ -654,7 +668,7 @@ impl Handler<Finished> for WorkerActor {
             let slots = self.plan.output_slots(&task).into_iter().zip(blocks);
             let made = slots.filter_map(|(key, block)| Some((key?, block?)));
             made.map(|(key, block)| {
-                let (digest, bytes) = (block.digest(), block.len() as u64);
+                let (digest, bytes) = (block.known_digest(), block.len() as u64);
                 self.table.insert(self.machine.copy(key, lease), block);
                 Output { key, digest, bytes }
             })

@@ -2,12 +2,13 @@
 //! uploads one.
 
 use std::fmt;
-use std::fs;
-use std::io::{Cursor, Read, Write};
+use std::io::{Cursor, ErrorKind, Read, Write};
 use std::path::Path;
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::text;
 
 /// Largest zip that Lambda takes in a request.
 pub(crate) const ZIP_BYTES_MAX: usize = 50 << 20;
@@ -60,15 +61,11 @@ impl Package {
             path: path.to_string_lossy().escape_debug().to_string(),
             reason,
         };
-        let length = fs::metadata(path)
-            .map_err(|error| refused(error.to_string()))?
-            .len();
-        if length > UNPACKED_BYTES_MAX {
-            return Err(refused(format!(
-                "has {length} bytes; Lambda takes at most {UNPACKED_BYTES_MAX}"
-            )));
-        }
-        let bytes = fs::read(path).map_err(|error| refused(error.to_string()))?;
+        let bytes = text::read_bytes(path, UNPACKED_BYTES_MAX);
+        let bytes = bytes.map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => refused(format!("{error}, the most that Lambda takes")),
+            _ => refused(error.to_string()),
+        })?;
         let package = if bytes.starts_with(b"PK\x03\x04") {
             Self::of_zip(bytes)
         } else if bytes.starts_with(b"\x7fELF") {
@@ -162,6 +159,8 @@ fn architecture(header: &[u8]) -> Result<Architecture, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn elf(machine: u16) -> Vec<u8> {

@@ -127,6 +127,8 @@ pub struct Tally {
     pub peer_failed: u64,
     /// Requests to other workers that referred this one to a third.
     pub peer_referred: u64,
+    /// Blocks from other workers that were not what had been made; each counts as asked in vain too.
+    pub peer_wrong: u64,
     /// Bytes that blocks and scratch take now.
     pub cache_bytes: u64,
     /// The most that they ever took.
@@ -162,6 +164,7 @@ impl Tally {
             peer_get: of(self.peer_get, other.peer_get),
             peer_failed: of(self.peer_failed, other.peer_failed),
             peer_referred: of(self.peer_referred, other.peer_referred),
+            peer_wrong: of(self.peer_wrong, other.peer_wrong),
             cache_bytes: self.cache_bytes,
             cache_bytes_peak: self.cache_bytes_peak.max(other.cache_bytes_peak),
         }

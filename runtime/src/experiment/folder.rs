@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::grid::Experiment;
 use super::results::Results;
 use super::row::Row;
-use crate::report::{Report, ReportError, write_text_file};
+use crate::report::{REPORT_BYTES_MAX, Report, ReportError, write_text_file};
+use crate::text;
 
 /// The grid's text, which also tells that a folder is an experiment's.
 const GRID: &str = "experiment.toml";
@@ -80,7 +81,7 @@ impl Folder {
     /// The report of a row that was finished with the same line; none otherwise.
     #[must_use]
     pub fn finished(&self, row: &Row) -> Option<Report> {
-        let text = fs::read_to_string(self.report_path(row)).ok()?;
+        let text = text::read(&self.report_path(row), REPORT_BYTES_MAX).ok()?;
         serde_json::from_str(&text).ok()
     }
 

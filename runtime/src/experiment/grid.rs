@@ -8,6 +8,7 @@ use super::row::Row;
 use super::settings::{COMMAND, Choices, FLEET, Given, INPUTS, SEED, SET, Setting};
 use super::shipped::SHIPPED;
 use super::toml_text::{FILE_BYTES_MAX, GridError, Text, Value};
+use crate::text;
 
 /// Most runs of an experiment: 10 trees x 10 sizes x 10 repetitions; a page of them has some 500 kB.
 pub const ROWS_MAX: usize = 1_000;
@@ -58,13 +59,7 @@ impl Experiment {
                 "{shown}: expected a grid file, found a folder"
             )));
         }
-        if facts.len() > FILE_BYTES_MAX {
-            return Err(GridError(format!(
-                "{shown}: has {} bytes; a grid file has at most {FILE_BYTES_MAX}",
-                facts.len()
-            )));
-        }
-        let text = fs::read_to_string(path);
+        let text = text::read(path, FILE_BYTES_MAX);
         let text = text.map_err(|error| GridError(format!("{shown}: {error}")))?;
         Self::parse(&shown, &text)
     }

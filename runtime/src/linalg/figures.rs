@@ -125,6 +125,7 @@ fn stats(figures: &PhaseFigures, plan: &Plan, phase: usize, cores: u32) -> Phase
             peer_get: tally.peer_get,
             peer_failed: tally.peer_failed,
             peer_referred: tally.peer_referred,
+            peer_wrong: tally.peer_wrong,
         };
         stats.compute_s += tally.compute_ns as f64 * 1e-9;
         stats.fetch_s += tally.fetch_ns as f64 * 1e-9;

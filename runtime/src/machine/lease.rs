@@ -40,11 +40,16 @@ impl Leases {
         LeaseId(self.granted)
     }
 
+    /// A lease that is in force and that `worker` holds.
+    #[must_use]
+    pub fn get(&self, id: LeaseId, worker: WorkerId) -> Option<&Lease> {
+        let lease = self.in_force.get(&id)?;
+        (lease.worker == worker).then_some(lease)
+    }
+
     /// Ends a lease, if it is in force and `worker` holds it.
     pub fn take(&mut self, id: LeaseId, worker: WorkerId) -> Option<Lease> {
-        if self.in_force.get(&id)?.worker != worker {
-            return None;
-        }
+        self.get(id, worker)?;
         self.in_force.remove(&id)
     }
 

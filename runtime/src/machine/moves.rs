@@ -44,13 +44,13 @@ impl MoveTable {
             let sums = self.by_statement.entry(key).or_default();
             match moved.origin {
                 Origin::Peer(peer) => {
-                    sums.peer += moved.bytes;
+                    sums.peer = sums.peer.saturating_add(moved.bytes);
                     let pair = self.by_pair.entry((peer, worker)).or_default();
-                    pair.blocks += moved.blocks;
-                    pair.bytes += moved.bytes;
+                    pair.blocks = pair.blocks.saturating_add(moved.blocks);
+                    pair.bytes = pair.bytes.saturating_add(moved.bytes);
                 }
-                Origin::Store => sums.store += moved.bytes,
-                Origin::Source => sums.input += moved.bytes,
+                Origin::Store => sums.store = sums.store.saturating_add(moved.bytes),
+                Origin::Source => sums.input = sums.input.saturating_add(moved.bytes),
             }
         }
     }

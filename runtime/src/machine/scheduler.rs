@@ -9,6 +9,7 @@ mod lineage;
 mod placing;
 mod retiring;
 mod scaling;
+mod sense;
 mod volunteers;
 mod ways;
 
@@ -33,7 +34,7 @@ use super::moves::MoveTable;
 use super::profile::Profile;
 use super::taskset::TaskSet;
 use super::{LeaseId, Timestamp, WorkerId};
-use crate::control::{Counts, FromWorker, Made, Tally, ToWorker};
+use crate::control::{Counts, FromWorker, Kept, Made, Tally, ToWorker};
 use crate::manifest::Manifest;
 use crate::options::{Durability, Exchange, Policy, Resolved};
 use crate::plan::{Plan, TaskId};
@@ -507,6 +508,9 @@ impl Scheduler {
     // ---- messages
 
     fn message(&mut self, now: Timestamp, worker: WorkerId, message: FromWorker) {
+        if self.cut_off_nonsense(now, worker, &message) {
+            return;
+        }
         match message {
             // What the rendezvous hears besides: a sign of life here.
             FromWorker::Hello { .. } | FromWorker::Moved { .. } | FromWorker::WantPath { .. } => {}
@@ -552,10 +556,15 @@ impl Scheduler {
                 }
                 self.dispatch(now);
             }
-            FromWorker::Durable { keys, counts } => {
+            FromWorker::Durable { blocks, counts } => {
                 self.count(worker, counts);
-                for key in keys {
-                    self.durable(key);
+                for Kept { key, digest } in blocks {
+                    if self.is_as_made(&key, digest) {
+                        self.durable(key);
+                    } else {
+                        tracing::warn!(%worker, %key, "stored other bytes than were made, and is not believed");
+                        self.dropped(worker, &[key]);
+                    }
                 }
                 self.advance(now);
             }

@@ -52,7 +52,7 @@ pub enum Input {
     /// A kernel ended.
     Computed(LeaseId, Result<Vec<Output>, String>, Ran),
     /// A block is in the store, for which so much was moved, or cannot be put there.
-    Stored(Copy, Result<Moved, String>),
+    Stored(Copy, Result<(Moved, Digest), String>),
 }
 
 /// Where and when a kernel ran.
@@ -73,6 +73,8 @@ pub enum FetchFailure {
     Elsewhere,
     /// There is no path to the worker that was to be asked.
     NoPath,
+    /// Other bytes came than were made.
+    Wrong,
     /// Who was asked serves others, and refers to this worker, which has the block.
     Referred(WorkerId),
     /// Nobody will have it: the run cannot go on.
@@ -86,7 +88,8 @@ pub struct Fetch {
     pub copy: Copy,
     /// From where.
     pub origin: Origin,
-    /// What it must hash to, if that is known.
+    /// What it must hash to, if that is known. If not, the store has nothing that could be trusted: who gives
+    /// the lease back is told when it was stored.
     pub digest: Option<Digest>,
     /// The worker to which who is asked referred this one, if that did not deliver.
     pub in_vain: Option<WorkerId>,
@@ -121,8 +124,8 @@ enum State {
 pub struct Output {
     /// The block.
     pub key: BlockKey,
-    /// What its bytes hash to.
-    pub digest: Digest,
+    /// What its bytes hash to, if they were hashed ([`Worker::is_to_be_hashed`]).
+    pub digest: Option<Digest>,
     /// Its payload: that of its shape, or less where the shape is a bound.
     pub bytes: u64,
 }
@@ -158,6 +161,8 @@ pub struct Worker {
     ladders: BTreeMap<Copy, Ladder>,
     fetch_queue: VecDeque<Copy>,
     fetching: usize,
+    /// Wrong blocks that came from each worker.
+    wrong: BTreeMap<WorkerId, u32>,
     line: Line,
     store_queue: VecDeque<(Copy, StoreReason)>,
     /// Why and since when copies are on their way to the store.
@@ -197,6 +202,7 @@ impl Worker {
             ladders: BTreeMap::new(),
             fetch_queue: VecDeque::new(),
             fetching: 0,
+            wrong: BTreeMap::new(),
             line: Line::default(),
             store_queue: VecDeque::new(),
             puts: BTreeMap::new(),

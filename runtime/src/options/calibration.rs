@@ -1,10 +1,14 @@
 //! How fast the workers are that automatic choices are made for. A fixed worker unless a file is named, so
 //! that the same command makes the same plan on every machine; never measures.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// Longest file: its name and five figures take less than a kB.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// The worker that the choices of block and grid are made for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +70,7 @@ impl Calibration {
             file: path.display().to_string(),
             problem,
         };
-        let text = fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
+        let text = text::read(path, FILE_BYTES_MAX).map_err(|e| error(e.to_string()))?;
         Self::parse(&text).map_err(error)
     }
 

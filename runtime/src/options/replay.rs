@@ -1,15 +1,12 @@
 //! The plan of an earlier run, from its report: what decides the bits of a result, to be chosen again.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::{Problem, RunOptions, TreeChoice};
-
-/// Most bytes of a report that is read: one of 4096 workers' pairs has less.
-const REPORT_BYTES_MAX: u64 = 256 << 20;
+use crate::report::REPORT_BYTES_MAX;
+use crate::text;
 
 /// What an earlier run or `peerwren plan` chose.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -45,11 +42,7 @@ impl Replay {
         options: RunOptions,
     ) -> Result<RunOptions, ReplayError> {
         let read = || {
-            let mut text = String::new();
-            let file = File::open(path).map_err(|error| error.to_string())?;
-            file.take(REPORT_BYTES_MAX)
-                .read_to_string(&mut text)
-                .map_err(|error| error.to_string())?;
+            let text = text::read(path, REPORT_BYTES_MAX).map_err(|error| error.to_string())?;
             Self::parse(&text)?.applied(command, problem, options)
         };
         read().map_err(|problem| ReplayError {

@@ -27,6 +27,9 @@ pub const SCHEMA: &str = include_str!("schema.json");
 /// Version of the report's form. Fields are added under one version, never renamed.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// Most bytes of a report that is read: one of 4096 workers' pairs has less.
+pub(crate) const REPORT_BYTES_MAX: u64 = 256 << 20;
+
 /// The report of a run. Sizes are in bytes, times in seconds; a field that does not apply is 0.
 ///
 /// The fields of [`PhaseStats`] at the top level cover the factorization alone.
@@ -200,6 +203,9 @@ pub struct RequestCounts {
     /// Requests to peers that served others, and referred to a worker which they had served.
     #[serde(default)]
     pub peer_referred: u64,
+    /// Blocks from peers that were not what had been made; each counts in `peer_failed` too.
+    #[serde(default)]
+    pub peer_wrong: u64,
 }
 
 /// Payload of one family's blocks that came to workers for one statement of a program, by where it came
@@ -428,5 +434,6 @@ impl std::ops::AddAssign for RequestCounts {
         self.peer_get += more.peer_get;
         self.peer_failed += more.peer_failed;
         self.peer_referred += more.peer_referred;
+        self.peer_wrong += more.peer_wrong;
     }
 }

@@ -2,13 +2,13 @@
 //! checks such files; simulates nothing.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::options::{ByteSize, Durability, EngineKind, RunOptions};
 use crate::prices::InstanceKind;
+use crate::text;
 
 /// The fleets that are shipped, by name.
 pub const SHIPPED: [(&str, &str); 3] = [
@@ -424,13 +424,7 @@ fn read(path: &Path) -> Result<String, String> {
     let expected = |error: std::io::Error| {
         format!("{error}; expected a TOML file, or one of the fleets that are shipped: {known}")
     };
-    let length = fs::metadata(path).map_err(expected)?.len();
-    if length > FILE_BYTES_MAX {
-        return Err(format!(
-            "has {length} bytes; expected a fleet file of at most {FILE_BYTES_MAX}"
-        ));
-    }
-    fs::read_to_string(path).map_err(expected)
+    text::read(path, FILE_BYTES_MAX).map_err(expected)
 }
 
 /// Sets one key of a table.

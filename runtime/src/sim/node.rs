@@ -268,8 +268,8 @@ impl World<'_> {
         let Fetch {
             copy,
             origin,
+            digest: expected,
             in_vain,
-            ..
         } = fetch;
         let transfer = |kind| Transfer {
             worker: id,
@@ -286,7 +286,8 @@ impl World<'_> {
             }
             Origin::Store => {
                 let number = self.transfer(transfer(Kind::Read));
-                self.read(number, self.store.get(&copy.key).copied());
+                let held = expected.and(self.store.get(&copy.key).copied());
+                self.read(number, held);
             }
             Origin::Source => {
                 let number = self.transfer(transfer(Kind::Read));
@@ -518,7 +519,7 @@ impl World<'_> {
         match kind {
             Kind::Put => {
                 self.store.insert(copy.key, digest);
-                self.input(worker, Input::Stored(copy, Ok(moved)));
+                self.input(worker, Input::Stored(copy, Ok((moved, digest))));
             }
             Kind::Peer(..) | Kind::Read => {
                 if let Some(node) = self.node(worker) {
@@ -673,9 +674,10 @@ impl World<'_> {
             word = Dice::new(word).next();
             let digest = Node::digest(word);
             node.table.insert(node.machine.copy(key, lease), digest);
+            let is_hashed = node.machine.is_to_be_hashed(&task, &key);
             made.push(Output {
                 key,
-                digest,
+                digest: is_hashed.then_some(digest),
                 bytes: self.plan.likely_bytes(&key),
             });
         }

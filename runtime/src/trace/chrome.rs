@@ -336,7 +336,7 @@ impl<'a, W: Write> Writer<'a, W> {
         (worker, thread): (WorkerId, u32),
         lease: LeaseId,
         span: (f64, f64),
-        made: &[(BlockKey, Digest, u64)],
+        made: &[(BlockKey, Option<Digest>, u64)],
     ) -> Option<Entry> {
         let (task, why, at) = self.granted.remove(&lease)?;
         self.threads.insert((worker, thread));
@@ -346,7 +346,9 @@ impl<'a, W: Write> Writer<'a, W> {
             MadeBlock {
                 block: self.name(&key),
                 bytes: told.map_or(self.plan.bytes(&key), |(.., bytes)| *bytes),
-                digest: told.map_or(String::new(), |(_, digest, _)| digest.to_string()),
+                digest: told
+                    .and_then(|(_, digest, _)| *digest)
+                    .map_or(String::new(), |digest| digest.to_string()),
             }
         });
         let inputs = self.plan.inputs(&task);

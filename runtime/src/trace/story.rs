@@ -330,7 +330,7 @@ impl<'a> Teller<'a> {
             let again = self.times_made > 0;
             self.times_made += 1;
             let bits = match () {
-                () if !again => "",
+                () if !again || self.digest.is_empty() || made.digest.is_empty() => "",
                 () if self.digest == made.digest => ", the same bits",
                 () => ", OTHER BITS",
             };

@@ -1,12 +1,14 @@
 //! The command as a user meets it: one test binary, so that it is linked once.
 
 mod algorithms;
+mod attackers;
 mod cli;
 mod contract;
 mod doctor;
 mod end_to_end;
 mod experiment;
 mod faults;
+mod options;
 mod pivots;
 mod plan;
 mod programs;

@@ -47,6 +47,7 @@ fn sample() -> Report {
             peer_get: 700,
             peer_failed: 1,
             peer_referred: 40,
+            peer_wrong: 0,
         },
         peak_cache_bytes: 90 << 20,
         workers_lost: 1,
@@ -191,7 +192,8 @@ fn the_contracts_fields_are_there() {
             "store_put",
             "peer_get",
             "peer_failed",
-            "peer_referred"
+            "peer_referred",
+            "peer_wrong"
         ])
     );
     let costs = ["estimate", "measured", "gb_seconds", "invocations", "table"];

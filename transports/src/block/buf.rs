@@ -198,6 +198,11 @@ impl Block {
         *self.0.digest.get_or_init(|| Digest::of(self.as_bytes()))
     }
 
+    /// Returns the digest if it was computed or came with the bytes.
+    pub fn known_digest(&self) -> Option<Digest> {
+        self.0.digest.get().copied()
+    }
+
     /// Gives the buffer back for writing if this is the only clone, else the block.
     pub fn try_into_buf(self) -> Result<BlockBuf, Self> {
         Arc::try_unwrap(self.0).map(|inner| inner.buf).map_err(Self)

@@ -33,14 +33,23 @@ impl Authority {
         public_key: &[u8],
         now: SystemTime,
     ) -> Result<Vec<u8>, IdentityError> {
-        if public_key.len() != PUBLIC_KEY_LEN || public_key.first() != Some(&4) {
-            return Err(IdentityError::Malformed("not a public key of P-256"));
-        }
+        check_public_key(public_key)?;
         let key = PublicKey(public_key);
         Ok(self
             .certificate_of(node, &key, now, now + VALID_AFTER)?
             .to_vec())
     }
+}
+
+/// Refuses bytes that cannot be certified as a public key.
+///
+/// # Errors
+/// They have not the form of a point of P-256.
+pub fn check_public_key(bytes: &[u8]) -> Result<(), IdentityError> {
+    if bytes.len() != PUBLIC_KEY_LEN || bytes.first() != Some(&4) {
+        return Err(IdentityError::Malformed("not a public key of P-256"));
+    }
+    Ok(())
 }
 
 /// The public half of a key pair that somebody else has.

@@ -1,6 +1,7 @@
 //! Questions of guests, who have no number yet: each asks under a name made of the key that it wants
 //! certified, and finds the answer under the same.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::letter::{self, Header};
@@ -10,6 +11,14 @@ use crate::identity::NodeId;
 
 /// Guests whose questions are read at one look; more are left for the next.
 const QUESTIONS_MAX: usize = 64;
+
+/// Questions that are remembered: 32 a second for half an hour, 512 KiB. Beyond, no more are read.
+const ANSWERED_MAX: usize = 65_536;
+
+/// The questions that were read. Each is read once: whoever asks again chooses another key, and a letter that is
+/// put back asks for nobody.
+#[derive(Debug, Default)]
+pub struct Answered(BTreeSet<u64>);
 
 /// What a guest asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +78,11 @@ impl PostOffice {
 
     /// Reads what guests have asked in this epoch. Only here names are listed: a guest has no number that
     /// its letter could be looked for under.
-    pub async fn questions(&self, epoch: u64) -> Result<Vec<Question>, MailError> {
+    pub async fn questions(
+        &self,
+        epoch: u64,
+        answered: &mut Answered,
+    ) -> Result<Vec<Question>, MailError> {
         count(&self.counters.get);
         let found = self.objects.list("asked/").await?;
         let mut questions = Vec::new();
@@ -77,12 +90,13 @@ impl PostOffice {
             let Some(bytes) = self.get(&name).await? else {
                 continue;
             };
-            match self.question(&name, &bytes, epoch) {
+            let question = self.question(&name, &bytes, epoch);
+            match question.filter(|question| answered.is_new(question.key)) {
                 Some(question) => {
                     questions.push(question);
                     self.delete(&name);
                 }
-                None => self.refuse(&name, "no question of a guest"),
+                None => self.refuse(&name, "no question of a guest, or one that was read before"),
             }
         }
         Ok(questions)
@@ -115,6 +129,12 @@ impl PostOffice {
         let bytes = letter::seal(&self.signer, &header, &[message])?;
         count(&self.counters.put);
         Ok(self.objects.put(&answered_as(key), bytes).await?)
+    }
+}
+
+impl Answered {
+    fn is_new(&mut self, key: u64) -> bool {
+        self.0.len() < ANSWERED_MAX && self.0.insert(key)
     }
 }
 

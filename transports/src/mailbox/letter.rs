@@ -72,10 +72,6 @@ pub(super) fn seal(
     header: &Header,
     messages: &[Vec<u8>],
 ) -> Result<Vec<u8>, MailError> {
-    let too_long = |got| MailError::TooLong {
-        limit: MESSAGE_BYTES_MAX,
-        got,
-    };
     let mut body = Vec::new();
     let fields = [
         signer.run(),
@@ -93,10 +89,15 @@ pub(super) fn seal(
         }
         frame::encode(MESSAGE, message, &mut body).map_err(|_| too_long(message.len()))?;
     }
-    let signature = signer.sign(&body)?;
+    prove(signer, &body)
+}
+
+/// Makes a letter of its body: the sender's certificate and signature follow it.
+pub(super) fn prove(signer: &Signer, body: &[u8]) -> Result<Vec<u8>, MailError> {
+    let signature = signer.sign(body)?;
     let mut letter = Vec::with_capacity(body.len() + PROOF_MAX);
     let parts = [
-        (BODY, &body[..]),
+        (BODY, body),
         (PROOF, signer.certificate()),
         (SIGNATURE, &signature),
     ];
@@ -104,6 +105,13 @@ pub(super) fn seal(
         frame::encode(kind, part, &mut letter).map_err(|_| too_long(part.len()))?;
     }
     Ok(letter)
+}
+
+fn too_long(got: usize) -> MailError {
+    MailError::TooLong {
+        limit: MESSAGE_BYTES_MAX,
+        got,
+    }
 }
 
 /// Reads a letter that a node of the signer's run has signed.

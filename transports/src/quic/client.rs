@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quinn::{ConnectError, ConnectionError, RecvStream, SendStream, VarInt};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::control::ControlChannel;
 use super::error::{CloseCode, DialError, FetchError, worth_redialing};
+use super::handover;
 use super::links::{Link, LinkUse, Reach};
 use super::node::{Expected, Route, Shared};
 use super::server;
-use super::wire::{Opening, RESPONSE_LEN, Response, kind};
+use super::wire::{Opening, RESPONSE_LEN, Response, Wanted, kind};
 use crate::block::{Block, BlockBuf, BlockKey, Digest};
 use crate::frame::{self, FrameError, FrameIoError, FrameReader};
 use crate::identity::NodeId;
@@ -171,8 +174,29 @@ impl Shared {
         Ok(Link::new(connecting.await?, peer, self.node))
     }
 
-    /// Asks for a block on a stream of its own and receives it.
+    /// Asks for a block on a stream of its own and receives it: at a door where both are on one host, if there
+    /// is one, else on the stream.
     async fn request(&self, link: &LinkUse, asked: Asked) -> Result<Block, FetchError> {
+        let same_host = self.door.is_some() && link.link().is_on_one_host();
+        match self.request_once(link, asked, same_host).await? {
+            Some(block) => Ok(block),
+            None => {
+                link.link().has_no_door();
+                let block = self.request_once(link, asked, false).await?;
+                block.ok_or(FetchError::Protocol(FrameError::Malformed(
+                    "a door that was not asked for",
+                )))
+            }
+        }
+    }
+
+    /// Asks once; `None` where the peer names a door that cannot be found from here.
+    async fn request_once(
+        &self,
+        link: &LinkUse,
+        asked: Asked,
+        same_host: bool,
+    ) -> Result<Option<Block>, FetchError> {
         let Asked {
             key,
             expected,
@@ -181,7 +205,12 @@ impl Shared {
         let lost = |error: ConnectionError| FetchError::PeerGone(error.to_string());
         let (send, mut recv) = link.link().conn.open_bi().await.map_err(lost)?;
         let mut asking = Asking(Some(send));
-        let (kind, payload) = Opening::Block(key, in_vain).encode();
+        let wanted = Wanted {
+            key,
+            in_vain,
+            same_host,
+        };
+        let (kind, payload) = Opening::Block(wanted).encode();
         asking.write(kind, &payload).await?;
         let mut reader = FrameReader::new(RESPONSE_LEN);
         let response = reader.read(&mut recv).await.map_err(unframed)?;
@@ -194,11 +223,21 @@ impl Shared {
                 FetchError::Protocol(FrameError::Malformed("referred where it must not be")),
             ),
             Response::Refer(peer) => Err(FetchError::Referred(NodeId::Worker(peer))),
-            Response::Found { len, digest } => {
+            Response::Found { len, digest, at } => {
                 let len = self.check(len, digest, expected)?;
-                let block = self.receive(&mut recv, len, digest).await?;
+                let block = match at {
+                    None => self.receive(&mut recv, len, digest).await?,
+                    Some(_) if !same_host => return Ok(None),
+                    Some(admission) => match handover::call(&admission).await {
+                        Ok(mut caller) => self.receive(&mut caller, len, digest).await?,
+                        Err(error) => {
+                            tracing::debug!(peer = %link.link().peer, %error, "no door is found");
+                            return Ok(None);
+                        }
+                    },
+                };
                 asking.acknowledge();
-                Ok(block)
+                Ok(Some(block))
             }
         }
     }
@@ -217,7 +256,9 @@ impl Shared {
             (_, Some(expected)) if !expected.len.fits(len) => {
                 Err(FetchError::Corrupt("another length is announced"))
             }
-            (Ok(len), Some(expected)) if expected.digest == digest => Ok(len),
+            (Ok(len), Some(expected)) if expected.digest.is_none_or(|known| known == digest) => {
+                Ok(len)
+            }
             _ => Err(FetchError::Corrupt("another digest is announced")),
         }
     }
@@ -225,7 +266,7 @@ impl Shared {
     /// Reads the payload straight into its buffer.
     async fn receive(
         &self,
-        recv: &mut RecvStream,
+        payload: &mut impl Payload,
         len: usize,
         expected: Digest,
     ) -> Result<Block, FetchError> {
@@ -235,10 +276,10 @@ impl Shared {
         let mut hasher = blake3::Hasher::new();
         let (mut filled, mut hashed) = (0, 0);
         while filled < len {
-            let read = recv.read(&mut buf.as_bytes_mut()[filled..]);
+            let read = payload.more(&mut buf.as_bytes_mut()[filled..]);
             match timeout(stall, read).await.map_err(stalled)?? {
-                Some(more) => filled += more,
-                None => return Err(FetchError::Corrupt("it ended early")),
+                0 => return Err(FetchError::Corrupt("it ended early")),
+                more => filled += more,
             }
             while filled - hashed >= DIGEST_BYTES {
                 hasher.update(&buf.as_bytes()[hashed..hashed + DIGEST_BYTES]);
@@ -246,11 +287,8 @@ impl Shared {
             }
         }
         hasher.update(&buf.as_bytes()[hashed..]);
-        if timeout(stall, recv.read(&mut [0]))
-            .await
-            .map_err(stalled)??
-            .is_some()
-        {
+        let after = timeout(stall, payload.more(&mut [0])).await;
+        if after.map_err(stalled)?? != 0 {
             return Err(FetchError::Corrupt("it is longer than announced"));
         }
         let digest = Digest(*hasher.finalize().as_bytes());
@@ -258,6 +296,25 @@ impl Shared {
             return Err(FetchError::Corrupt("its digest is wrong"));
         }
         Ok(buf.freeze_with(digest))
+    }
+}
+
+/// What a block's bytes come by.
+trait Payload {
+    /// Reads more of them; 0 at their end.
+    async fn more(&mut self, into: &mut [u8]) -> Result<usize, FetchError>;
+}
+
+impl Payload for RecvStream {
+    async fn more(&mut self, into: &mut [u8]) -> Result<usize, FetchError> {
+        Ok(self.read(into).await?.unwrap_or(0))
+    }
+}
+
+impl Payload for UnixStream {
+    async fn more(&mut self, into: &mut [u8]) -> Result<usize, FetchError> {
+        let read = self.read(into).await;
+        read.map_err(|error| FetchError::PeerGone(error.to_string()))
     }
 }
 

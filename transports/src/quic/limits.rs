@@ -26,6 +26,9 @@ pub struct Limits {
     /// ([`crate::serving`]): a quarter of a MiB takes 3.5 ms at 75 MB/s, as long as three round trips of
     /// 1 ms, what being referred and a first dial cost.
     pub refer_bytes_min: usize,
+    /// The shortest block, in bytes, that is handed over at a door to a peer on the same host
+    /// instead of sent by QUIC; `None` sends all by QUIC.
+    pub hand_over_bytes_min: Option<usize>,
     /// The longest block that is fetched without an expected length, in bytes.
     pub block_bytes_max: usize,
     /// The longest control message, in bytes.
@@ -76,6 +79,7 @@ impl Default for Limits {
             outgoing_max: 2,
             outgoing_queue_max: 64,
             refer_bytes_min: 256 << 10,
+            hand_over_bytes_min: Some(32 << 10),
             block_bytes_max: 512 << 20,
             control_bytes_max: 16 << 20,
             control_pending_max: 1024,

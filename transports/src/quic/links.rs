@@ -2,7 +2,7 @@
 //! Never dials, accepts or carries anything itself.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(super) struct Link {
     pub(super) conn: quinn::Connection,
     pub(super) peer: NodeId,
     dialed_by: NodeId,
+    /// Both sides are on one host, as far as addresses and doors have told.
+    same_host: AtomicBool,
     uses: AtomicUsize,
     last_used: Mutex<Instant>,
 }
@@ -31,10 +33,14 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(conn: quinn::Connection, peer: NodeId, dialed_by: NodeId) -> Arc<Self> {
         let last_used = Mutex::new(Instant::now());
+        let remote = conn.remote_address().ip().to_canonical();
+        let local = conn.local_ip().map(|ip| ip.to_canonical());
+        let same_host = remote.is_loopback() || local == Some(remote);
         Arc::new(Self {
             conn,
             peer,
             dialed_by,
+            same_host: AtomicBool::new(same_host),
             uses: AtomicUsize::new(0),
             last_used,
         })
@@ -42,6 +48,15 @@ impl Link {
 
     pub(super) fn close(&self, code: CloseCode) {
         self.conn.close(code.code(), code.reason());
+    }
+
+    pub(super) fn is_on_one_host(&self) -> bool {
+        self.same_host.load(Ordering::Relaxed)
+    }
+
+    /// The other side's door was not found: it is elsewhere after all.
+    pub(super) fn has_no_door(&self) {
+        self.same_host.store(false, Ordering::Relaxed);
     }
 
     fn is_open(&self) -> bool {

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::client::Asked;
 use super::control::{ControlChannel, Incoming};
 use super::error::{BindError, CloseCode, DialError, FetchError};
+use super::handover::Door;
 use super::limits::Limits;
 use super::links::{Link, Links};
 use super::paths::{self, PathEvent, Paths};
@@ -38,8 +39,8 @@ pub trait BlockSource: Send + Sync {
 pub struct Expected {
     /// Its length in bytes, or the most that it may be.
     pub len: BlockLen,
-    /// Its digest.
-    pub digest: Digest,
+    /// Its digest; without one, what the peer announces.
+    pub digest: Option<Digest>,
 }
 
 /// What a node has done and refused since it was bound.
@@ -52,6 +53,8 @@ pub struct NodeStats {
     pub served: u64,
     /// Their bytes.
     pub served_bytes: u64,
+    /// Of the served blocks those that were handed over without the network.
+    pub handed_over: u64,
     /// Requests for blocks that are not here.
     pub not_found: u64,
     /// Requests beyond the queue.
@@ -75,6 +78,7 @@ pub struct NodeStats {
 pub(super) struct Counters {
     pub(super) served: AtomicU64,
     pub(super) served_bytes: AtomicU64,
+    pub(super) handed_over: AtomicU64,
     pub(super) not_found: AtomicU64,
     pub(super) busy: AtomicU64,
     pub(super) referred: AtomicU64,
@@ -97,6 +101,8 @@ pub(super) struct Shared {
     pub(super) blocks: Arc<dyn BlockSource>,
     pub(super) limits: Limits,
     pub(super) serving: Serving,
+    /// Where blocks are handed over to nodes of this host; none where that is not wanted or not possible.
+    pub(super) door: Option<Door>,
     pub(super) incoming: mpsc::Sender<ControlChannel>,
     pub(super) counters: Counters,
     pub(super) handshakes: Arc<Semaphore>,
@@ -163,6 +169,7 @@ impl Node {
             client,
             blocks,
             serving: Serving::new(&limits),
+            door: limits.hand_over_bytes_min.and_then(|_| open_door()),
             incoming,
             counters: Counters::default(),
             handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
@@ -195,6 +202,7 @@ impl Node {
             connections: self.shared().links().len() as u64,
             served: read(&counters.served),
             served_bytes: read(&counters.served_bytes),
+            handed_over: read(&counters.handed_over),
             not_found: read(&counters.not_found),
             busy: read(&counters.busy),
             referred: read(&counters.referred),
@@ -354,6 +362,14 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Node({} at {})", self.shared().node, self.local_addr())
     }
+}
+
+fn open_door() -> Option<Door> {
+    let opened = Door::open();
+    if let Err(error) = &opened {
+        tracing::debug!(%error, "no door: blocks go by QUIC");
+    }
+    opened.ok()
 }
 
 fn no_suite(_: quinn::crypto::rustls::NoInitialCipherSuite) -> BindError {

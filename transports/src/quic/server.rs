@@ -8,15 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use quinn::{RecvStream, SendStream, VarInt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::control::ControlChannel;
+use super::handover::Door;
 use super::limits::Limits;
 use super::links::{Link, LinkUse};
 use super::node::{Shared, count};
-use super::wire::{OPENING_LEN_MAX, Opening, Response, kind};
-use crate::block::{Block, BlockKey};
+use super::wire::{Admission, OPENING_LEN_MAX, Opening, Response, kind};
+use crate::block::{Block, BlockKey, Digest};
 use crate::frame::{self, FrameIoError, FrameReader};
 use crate::identity::NodeId;
 use crate::serving::{self, Action, Input, Request, RequestId, Server};
@@ -129,6 +131,7 @@ struct Asks {
     peer: NodeId,
     key: BlockKey,
     in_vain: Option<u32>,
+    same_host: bool,
 }
 
 /// Serves what the peer opens on a link, for as long as the link lives. How many streams it may
@@ -171,9 +174,13 @@ async fn serve_stream(
     };
     match opening {
         Ok(Opening::Control) => grant_control(&shared, link, send, recv).await,
-        Ok(Opening::Block(key, in_vain)) => {
-            let peer = link.link().peer;
-            let asks = Asks { peer, key, in_vain };
+        Ok(Opening::Block(wanted)) => {
+            let asks = Asks {
+                peer: link.link().peer,
+                key: wanted.key,
+                in_vain: wanted.in_vain,
+                same_host: wanted.same_host && link.link().is_on_one_host(),
+            };
             serve_block(&shared, send, recv, asks).await;
         }
         Err(error) => {
@@ -238,11 +245,20 @@ async fn serve_block(shared: &Shared, mut send: SendStream, mut recv: RecvStream
         drop(turn);
         return not_found(shared, send, asks.key).await;
     };
-    let sent = timeout(
-        shared.limits.fetch_timeout,
-        send_block(shared, &mut send, &mut recv, &block),
-    );
-    if sent.await == Ok(Some(())) {
+    let door = shared.door.as_ref().filter(|_| {
+        asks.same_host && bytes >= shared.limits.hand_over_bytes_min.unwrap_or(usize::MAX) as u64
+    });
+    let sent = async {
+        match door {
+            Some(door) => hand_over(shared, door, &mut send, &mut recv, &block).await,
+            None => send_block(shared, &mut send, &mut recv, &block).await,
+        }
+    };
+    let sent = timeout(shared.limits.fetch_timeout, sent).await;
+    if sent == Ok(Some(())) {
+        if door.is_some() {
+            count(&counters.handed_over);
+        }
         count(&counters.served);
         counters.served_bytes.fetch_add(bytes, Ordering::Relaxed);
         shared.blocks.served(asks.peer, bytes);
@@ -266,8 +282,37 @@ async fn answer(shared: &Shared, mut send: SendStream, response: Response) {
     let _ = timeout(shared.limits.stall_timeout, written).await;
 }
 
-/// Sends a block and waits for the receipt: the peer ends its side of the stream only when it has
-/// the block whole and right. So a turn covers the whole way, not just the way into a buffer.
+/// Hashes a block, elsewhere if that was not done yet: this thread has others to serve.
+async fn digest_of(block: &Block) -> Option<Digest> {
+    if let Some(digest) = block.known_digest() {
+        return Some(digest);
+    }
+    let block = block.clone();
+    tokio::task::spawn_blocking(move || block.digest())
+        .await
+        .ok()
+}
+
+/// Announces a block: what it must be, and where it is handed over if not on the stream.
+async fn announce(send: &mut SendStream, block: &Block, at: Option<Admission>) -> Option<()> {
+    let response = Response::Found {
+        len: block.len() as u64,
+        digest: digest_of(block).await?,
+        at,
+    };
+    frame::write(send, kind::BLOCK_RESPONSE, &response.encode())
+        .await
+        .ok()
+}
+
+/// Waits for the receipt: the peer ends its side of the stream only when it has the block whole and right. So a
+/// turn covers the whole way, not just the way into a buffer.
+async fn receipt(shared: &Shared, recv: &mut RecvStream) -> Option<()> {
+    let read = timeout(shared.limits.stall_timeout, recv.read(&mut [0])).await;
+    read.ok()?.ok()?.is_none().then_some(())
+}
+
+/// Sends a block on the stream.
 async fn send_block(
     shared: &Shared,
     send: &mut SendStream,
@@ -275,13 +320,7 @@ async fn send_block(
     block: &Block,
 ) -> Option<()> {
     let stall = shared.limits.stall_timeout;
-    let response = Response::Found {
-        len: block.len() as u64,
-        digest: block.digest(),
-    };
-    frame::write(send, kind::BLOCK_RESPONSE, &response.encode())
-        .await
-        .ok()?;
+    announce(send, block, None).await?;
     let mut payload = Bytes::from_owner(block.clone());
     // Watched besides the writes: one that waits for the connection's window does not notice that
     // the peer wants no more.
@@ -295,6 +334,34 @@ async fn send_block(
         }
     }
     send.finish().ok()?;
-    let receipt = timeout(stall, recv.read(&mut [0])).await.ok()?.ok()?;
-    receipt.is_none().then_some(())
+    receipt(shared, recv).await
+}
+
+/// Hands a block over to whoever comes to the door with its ticket.
+async fn hand_over(
+    shared: &Shared,
+    door: &Door,
+    send: &mut SendStream,
+    recv: &mut RecvStream,
+    block: &Block,
+) -> Option<()> {
+    let stall = shared.limits.stall_timeout;
+    let (admission, mut caller) = door.admit();
+    announce(send, block, Some(admission)).await?;
+    let mut stopped = pin!(send.stopped());
+    let mut stream = tokio::select! {
+        biased;
+        // It does not find the door, or wants no more.
+        _ = &mut stopped => return None,
+        came = timeout(stall, caller.comes()) => came.ok()??,
+    };
+    for piece in block.as_bytes().chunks(PIECE_BYTES) {
+        tokio::select! {
+            biased;
+            _ = &mut stopped => return None,
+            written = timeout(stall, stream.write_all(piece)) => written.ok()?.ok()?,
+        }
+    }
+    drop(stream);
+    receipt(shared, recv).await
 }

@@ -43,7 +43,7 @@ pub(super) fn answer(bytes: &[u8]) -> Option<(Transaction, SocketAddr)> {
 }
 
 /// Answers a request that came from `from`.
-fn serve(bytes: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
+pub(super) fn serve(bytes: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
     let asked = decode(bytes)?;
     if asked.class() != MessageClass::Request || asked.method() != BINDING {
         return None;

@@ -72,7 +72,7 @@ impl Keeper {
     async fn ask(&self, peer: NodeId, in_vain: Option<NodeId>) -> Result<Block, FetchError> {
         let expected = Expected {
             len: BlockLen::Exactly(LEN),
-            digest: block(0, LEN).digest(),
+            digest: Some(block(0, LEN).digest()),
         };
         let fetch = self
             .node

@@ -154,7 +154,13 @@ pub(crate) fn raw_endpoint(
 
 /// The bytes of a request for a block.
 pub(crate) fn request(key: BlockKey) -> Vec<u8> {
-    let mut payload = key.run.to_le_bytes().to_vec();
+    wanted(key, false)
+}
+
+/// The bytes of a request from somebody who may be on the same host.
+pub(crate) fn wanted(key: BlockKey, same_host: bool) -> Vec<u8> {
+    let mut payload = vec![if same_host { 2 } else { 0 }];
+    payload.extend(key.run.to_le_bytes());
     payload.extend(key.matrix.to_le_bytes());
     payload.push(key.indices.len() as u8);
     payload.extend(
@@ -170,18 +176,38 @@ pub(crate) fn request(key: BlockKey) -> Vec<u8> {
 
 /// The bytes of an answer that announces one thing and carries another.
 pub(crate) fn found(len: u64, digest: Digest, payload: &[u8]) -> Vec<u8> {
-    let response = [&[0][..], &len.to_le_bytes(), &digest.0].concat();
+    found_at(len, digest, None, payload)
+}
+
+/// The same with the name of a door and a ticket to it.
+pub(crate) fn found_at(
+    len: u64,
+    digest: Digest,
+    at: Option<([u8; 16], [u8; 16])>,
+    payload: &[u8],
+) -> Vec<u8> {
+    let status = if at.is_some() { 4 } else { 0 };
+    let (door, ticket) = at.unwrap_or_default();
+    let response = [&[status][..], &len.to_le_bytes(), &digest.0, &door, &ticket].concat();
     let mut bytes = Vec::new();
     frame::encode(5, &response, &mut bytes).unwrap();
     bytes.extend(payload);
     bytes
 }
 
-/// Reads the status of an answer: 0 found, 1 not found, 2 busy, 3 referred.
+/// The length of an answer without its frame's header.
+pub(crate) const ANSWER_LEN: usize = 1 + 8 + 32 + 16 + 16;
+
+/// Reads the status of an answer: 0 found, 1 not found, 2 busy, 3 referred, 4 found at a door.
 pub(crate) async fn status(recv: &mut quinn::RecvStream) -> u8 {
-    let mut bytes = [0; frame::HEADER_LEN + 41];
+    answer(recv).await[0]
+}
+
+/// Reads an answer.
+pub(crate) async fn answer(recv: &mut quinn::RecvStream) -> [u8; ANSWER_LEN] {
+    let mut bytes = [0; frame::HEADER_LEN + ANSWER_LEN];
     recv.read_exact(&mut bytes).await.unwrap();
-    bytes[frame::HEADER_LEN]
+    bytes[frame::HEADER_LEN..].try_into().unwrap()
 }
 
 /// Another process with a node in it, killed when dropped.

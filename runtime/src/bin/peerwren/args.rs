@@ -33,10 +33,10 @@ pub(crate) use story::StoryArgs;
 use tracing::level_filters::LevelFilter;
 pub(crate) use work::{Asked, Work};
 
-use crate::failure::Failure;
-use crate::lambda::LambdaCommand;
-use crate::resume::ResumeArgs;
-use crate::version;
+use super::failure::Failure;
+use super::lambda::LambdaCommand;
+use super::resume::ResumeArgs;
+use super::version;
 
 const THIS_VERSION_HAS: &str = "this version has: qr, tsqr, cholesky, lu, gemm, trsm, solve, posv, lstsq, svd, run, plan, sim, experiment, story, resume, coordinator, worker, doctor, store, lambda, completions, man";
 

@@ -6,9 +6,9 @@ use peerwren::doctor::{Examination, Findings, Grade, examine, this_machine};
 use peerwren::options::{RunOptions, StoreChoice};
 use peerwren::report::{check_text_file, write_text_file};
 
-use crate::args::DoctorArgs;
-use crate::failure::Failure;
-use crate::{version, work};
+use super::args::DoctorArgs;
+use super::failure::Failure;
+use super::{version, work};
 
 /// Examines and prints; fails when a run would not work.
 pub(crate) fn run(arguments: DoctorArgs) -> Result<(), Failure> {
@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: DoctorArgs) -> Result<(), Failure> {
     } else {
         table(&findings)
     };
-    crate::print(text.as_bytes())?;
+    super::print(text.as_bytes())?;
     if let Some(path) = &arguments.fleet {
         let fleet = this_machine().map_err(work::explain)?;
         write_text_file("fleet", path, &fleet).map_err(Failure::run)?;

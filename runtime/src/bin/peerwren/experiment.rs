@@ -10,10 +10,10 @@ use peerwren::experiment::{Experiment, Folder, Measured, Results, Row, SHIPPED, 
 use peerwren::report::Report;
 use peerwren::trace::Timeline;
 
-use crate::args::{self, Command, Common, ExperimentArgs};
-use crate::failure::Failure;
-use crate::sim::Simulated;
-use crate::{interrupt, work};
+use super::args::{self, Command, Common, ExperimentArgs};
+use super::failure::Failure;
+use super::sim::Simulated;
+use super::{interrupt, work};
 
 /// Does what the arguments say about experiments.
 pub(crate) fn run(arguments: &ExperimentArgs, common: &Common) -> Result<(), Failure> {
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &ExperimentArgs, common: &Common) -> Result<(), Fai
     }
     let Some(out) = out.filter(|_| !arguments.dry_run) else {
         let lines: Vec<_> = rows.iter().map(|row| row.line() + "\n").collect();
-        return crate::print(lines.concat().as_bytes());
+        return super::print(lines.concat().as_bytes());
     };
     let folder = Folder::open(out, &experiment).map_err(Failure::usage)?;
     let session = Session {
@@ -63,7 +63,7 @@ fn list() -> Result<(), Failure> {
             shipped.name, experiment.title
         );
     }
-    crate::print(text.as_bytes())
+    super::print(text.as_bytes())
 }
 
 /// Finds all that is wrong with a row that can be found without running it.
@@ -228,6 +228,6 @@ impl Session<'_> {
         if self.common.quiet {
             return Ok(());
         }
-        crate::print(text.as_bytes())
+        super::print(text.as_bytes())
     }
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use peerwren::Interrupt;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// Exit status of a process that a second signal ends at once, as shells count it for Ctrl-C.
 const STATUS_AT_ONCE: i32 = 130;

@@ -11,8 +11,8 @@ use peerwren::cloud::{
 };
 use peerwren::options::ByteSize;
 
-use crate::args::Common;
-use crate::failure::Failure;
+use super::args::Common;
+use super::failure::Failure;
 
 /// What is done to the function that workers run in.
 #[derive(Debug, Subcommand)]
@@ -196,7 +196,7 @@ fn update(arguments: UpdateArgs, common: &Common) -> Result<(), Failure> {
 /// Exit status 1 where something is wrong, so that scripts need not read the text.
 fn status(arguments: &NameArgs) -> Result<(), Failure> {
     let facts = wait(async { Functions::open().await?.facts(&arguments.name).await })?;
-    crate::print(facts.to_string().as_bytes())?;
+    super::print(facts.to_string().as_bytes())?;
     facts.check().map_err(Failure::run)
 }
 
@@ -208,7 +208,7 @@ fn policy(arguments: &PolicyArgs) -> Result<(), Failure> {
         let (bucket, prefix) = place(store)?;
         role_policy(bucket, prefix, &arguments.name)
     };
-    crate::print(format!("{text}\n").as_bytes())
+    super::print(format!("{text}\n").as_bytes())
 }
 
 /// Bucket and prefix of `s3://BUCKET/PREFIX`.
@@ -241,7 +241,7 @@ fn show(facts: &Facts, common: &Common) -> Result<(), Failure> {
     if common.quiet {
         return Ok(());
     }
-    crate::print(facts.to_string().as_bytes())
+    super::print(facts.to_string().as_bytes())
 }
 
 /// Runs requests to AWS on this thread.

@@ -3,10 +3,10 @@
 //! Exit status 0 only when every requested result is complete; 2 for bad usage or input; 1 for a
 //! failed run. Every error is one line on standard error.
 
-mod args;
+pub(crate) mod args;
 mod doctor;
 mod experiment;
-mod failure;
+pub(crate) mod failure;
 mod interrupt;
 mod lambda;
 mod plan;

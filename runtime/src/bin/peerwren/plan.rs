@@ -11,9 +11,9 @@ use peerwren::options::MachineFacts;
 use peerwren::plan::Plan;
 use peerwren::report::{check_text_file, is_page, write_text_file};
 
-use crate::args::{Common, PlanArgs};
-use crate::failure::Failure;
-use crate::work::{self, check};
+use super::args::{Common, PlanArgs};
+use super::failure::Failure;
+use super::work::{self, check};
 
 /// Tells what the operation that the arguments describe would take.
 pub(crate) fn run(arguments: &PlanArgs, common: &Common) -> Result<(), Failure> {
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &PlanArgs, common: &Common) -> Result<(), Failure> 
     if common.quiet {
         return Ok(());
     }
-    crate::print(forecast.to_string().as_bytes())
+    super::print(forecast.to_string().as_bytes())
 }
 
 /// Every file can be written, and none is another one or an input.

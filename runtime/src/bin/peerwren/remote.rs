@@ -9,9 +9,9 @@ use peerwren::options::{
 };
 use peerwren::remote::{JoinEvent, JoinRequest, join};
 
-use crate::args::{Common, CoordinatorArgs, WorkerArgs};
-use crate::failure::Failure;
-use crate::{interrupt, work};
+use super::args::{Common, CoordinatorArgs, WorkerArgs};
+use super::failure::Failure;
+use super::{interrupt, work};
 
 /// Runs a factorization on workers that join by themselves.
 pub(crate) fn coordinate(

@@ -11,9 +11,9 @@ use peerwren::options::{ByteSize, EngineKind, Exchange, Policy};
 use peerwren::report::{Report, check_text_file};
 use peerwren::runs::SavedRun;
 
-use crate::args::{Common, whole_number};
-use crate::failure::Failure;
-use crate::{interrupt, work};
+use super::args::{Common, whole_number};
+use super::failure::Failure;
+use super::{interrupt, work};
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
@@ -162,5 +162,5 @@ fn list() -> Result<(), Failure> {
             "no run can be resumed: none with --durability checkpoint or all was cut short\n",
         );
     }
-    crate::print(text.as_bytes())
+    super::print(text.as_bytes())
 }

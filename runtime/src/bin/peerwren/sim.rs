@@ -6,9 +6,9 @@ use peerwren::linalg::{Request, Simulation, simulate};
 use peerwren::report::summarize;
 use peerwren::sim::{Fleet, SHIPPED};
 
-use crate::args::{Asked, Common, SimArgs};
-use crate::failure::Failure;
-use crate::work::{Told, check, explain, write_report};
+use super::args::{Asked, Common, SimArgs};
+use super::failure::Failure;
+use super::work::{Told, check, explain, write_report};
 
 /// Simulates the operation that the arguments describe.
 pub(crate) fn run(arguments: &SimArgs, common: &Common, started: Instant) -> Result<(), Failure> {
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &SimArgs, common: &Common, started: Instant) -> Res
             arguments.seed,
             &bits[..16]
         );
-        crate::print(told.as_bytes())?;
+        super::print(told.as_bytes())?;
     }
     trace_error.map_or(Ok(()), |error| Err(Failure::run(error)))
 }
@@ -93,5 +93,5 @@ fn show(name: &str) -> Result<(), Failure> {
             names.join(", ")
         )));
     };
-    crate::print(text.as_bytes())
+    super::print(text.as_bytes())
 }

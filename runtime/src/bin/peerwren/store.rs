@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use peerwren::options::ByteSize;
 use peerwren_transports::store::{BlockStore, Place, RunFound, StoreError};
 
-use crate::args::StoreAction;
-use crate::failure::Failure;
+use super::args::StoreAction;
+use super::failure::Failure;
 
 /// Does what the arguments say.
 pub(crate) fn run(action: &StoreAction) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub(crate) fn run(action: &StoreAction) -> Result<(), Failure> {
             StoreAction::Rm { place, run, .. } => remove(place, *run).await,
         }
     })?;
-    crate::print(text.as_bytes())
+    super::print(text.as_bytes())
 }
 
 async fn list(place: &Place) -> Result<String, Failure> {

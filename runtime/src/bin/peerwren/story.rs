@@ -2,11 +2,11 @@
 
 use peerwren::trace::Story;
 
-use crate::args::StoryArgs;
-use crate::failure::Failure;
+use super::args::StoryArgs;
+use super::failure::Failure;
 
 /// Prints the story that the arguments ask for.
 pub(crate) fn run(arguments: &StoryArgs) -> Result<(), Failure> {
     let story = Story::read(&arguments.trace, &arguments.key).map_err(Failure::usage)?;
-    crate::print(story.to_string().as_bytes())
+    super::print(story.to_string().as_bytes())
 }

@@ -17,9 +17,9 @@ use peerwren::report::{
 use peerwren::trace::Timeline;
 use peerwren::{RunError, doctor};
 
-use crate::args::{Asked, Common, LogLevel, Work};
-use crate::failure::Failure;
-use crate::interrupt;
+use super::args::{Asked, Common, LogLevel, Work};
+use super::failure::Failure;
+use super::interrupt;
 
 /// Runs the operation that the arguments describe.
 pub(crate) fn run(work: &Work, common: &Common, started: Instant) -> Result<(), Failure> {
@@ -121,7 +121,7 @@ pub(crate) fn tell(
     let trace = told.trace.filter(|_| trace_error.is_none());
     write_report(Told { trace, ..told }, &report, &summary)?;
     if !common.quiet {
-        crate::print(summary.to_string().as_bytes())?;
+        super::print(summary.to_string().as_bytes())?;
     }
     if let Some(error) = trace_error {
         return Err(Failure::run(error));

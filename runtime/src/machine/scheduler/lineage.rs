@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use peerwren_transports::block::BlockKey;
+use peerwren_transports::block::{BlockKey, Digest};
 
 use super::super::directory::Entry;
 use super::super::{LeaseId, WorkerId};
@@ -91,6 +91,12 @@ impl Scheduler {
         self.forget(key);
     }
 
+    /// Learns what a block's bytes hash to, where a worker tells it; false if they were others before.
+    pub(super) fn is_as_made(&mut self, key: &BlockKey, digest: Option<Digest>) -> bool {
+        let known = self.directory.get_mut(key).zip(digest);
+        known.is_none_or(|(entry, digest)| *entry.digest.get_or_insert(digest) == digest)
+    }
+
     /// A block exists; its unfinished readers go to `next`.
     pub(super) fn was_made(&mut self, worker: WorkerId, block: &Made, next: &mut Vec<TaskId>) {
         let key = block.key;
@@ -105,17 +111,19 @@ impl Scheduler {
             }
         }
         let readers_left = u32::try_from(next.len() - first).unwrap_or(u32::MAX);
-        let plan = &self.plan;
-        let entry = self.directory.entry(key, || Entry::new(plan.bytes(&key)));
-        if entry.digest.is_some_and(|digest| digest != block.digest) {
+        let bytes = self.plan.bytes(&key);
+        self.directory.entry(key, || Entry::new(bytes));
+        if !self.is_as_made(&key, block.digest) {
             self.fail(format!(
                 "{worker} computed other bits for block {key} than were computed before: the workers' \
                  CPUs differ; run on machines of one kind"
             ));
             return;
         }
-        entry.digest = Some(block.digest);
-        entry.bytes = block.bytes.min(plan.bytes(&key));
+        let Some(entry) = self.directory.get_mut(&key) else {
+            return;
+        };
+        entry.bytes = block.bytes.min(bytes);
         entry.readers_left = readers_left;
         if self.settings.exchange != Exchange::Store {
             entry.hold(worker);
@@ -262,10 +270,13 @@ impl Scheduler {
         let Some(entry) = self.directory.get_mut(&key) else {
             return;
         };
+        // Where a digest was told, so was a put: else whoever let the block go may have stored it, and is yet to
+        // say so.
+        let is_untold = entry.digest.is_none();
         // Nor has it the block itself, or it would not have looked for it.
         entry
             .holders
-            .retain(|holder| *holder != worker && !missed.workers.contains(holder));
+            .retain(|holder| *holder != worker && (is_untold || !missed.workers.contains(holder)));
         // It may have become durable only after the worker looked.
         let is_lost = entry.durable && missed.store && entry.was_put_before(lease);
         let is_lost_result = is_lost && self.plan.is_result(&key);
@@ -281,7 +292,7 @@ impl Scheduler {
         } else if is_lost_result {
             self.keep(key);
         }
-        if !missed.unreachable.is_empty() {
+        if is_untold || !missed.unreachable.is_empty() {
             self.relay(key);
         }
     }

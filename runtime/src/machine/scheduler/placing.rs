@@ -264,7 +264,10 @@ impl Scheduler {
             if !is_here && !entry.coming.contains(&worker) {
                 entry.coming.push(worker);
             }
-            let Some(digest) = entry.digest else { continue };
+            if self.plan.is_source(&key) {
+                continue;
+            }
+            let digest = entry.digest;
             let mut holders: Vec<_> = entry
                 .holders
                 .iter()

@@ -260,7 +260,6 @@ impl Scheduler {
             } else if *state == Handover::Waiting
                 && under_way < TAKES_MAX
                 && let Some(entry) = self.directory.get(key)
-                && let Some(digest) = entry.digest
             {
                 let mut seated = entry.holders.iter().filter(|id| self.fleet.is_seated(**id));
                 let Some(taker) = seated.next().copied().or(heir) else {
@@ -271,7 +270,7 @@ impl Scheduler {
                 let others = entry.holders.iter().filter(|&&id| id != taker);
                 take.entry(taker).or_default().push(InputHint {
                     key: *key,
-                    digest,
+                    digest: entry.digest,
                     holders: others.copied().collect(),
                     durable: false,
                 });

@@ -10,7 +10,9 @@ use super::setup::{Costs, Faults, Setup};
 use super::tables::{NOW, actions, digest, done, fetch, joined, one_core, scheduler};
 use super::truth::Truth;
 use super::world::{Outcome, World};
-use crate::control::{Assignment, Counts, FromWorker, InputHint, StoreReason, Tally, ToWorker};
+use crate::control::{
+    Assignment, Counts, FromWorker, InputHint, Kept, StoreReason, Tally, ToWorker,
+};
 use crate::machine::cache::Copy;
 use crate::machine::fleet::FRUITLESS_LOSSES_A_SLOT_MAX;
 use crate::machine::scheduler::{Input, Scheduler};
@@ -67,7 +69,10 @@ fn taken(keys: &[BlockKey], refused: &[BlockKey]) -> FromWorker {
 
 fn durable(key: BlockKey) -> FromWorker {
     FromWorker::Durable {
-        keys: vec![key],
+        blocks: vec![Kept {
+            key,
+            digest: Some(digest(9)),
+        }],
         counts: Counts::default(),
     }
 }
@@ -245,7 +250,7 @@ fn workers_that_leave_at_once_are_not_replaced_for_ever() {
 fn hint(key: BlockKey) -> InputHint {
     InputHint {
         key,
-        digest: digest(1),
+        digest: Some(digest(1)),
         holders: vec![WorkerId(4)],
         durable: false,
     }

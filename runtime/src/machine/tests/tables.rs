@@ -120,7 +120,7 @@ pub(super) fn done(plan: &Plan, lease: u64, task: &TaskId, durable: bool) -> Fro
         made: outputs
             .map(|key| Made {
                 key,
-                digest: digest(9),
+                digest: Some(digest(9)),
                 bytes: plan.bytes(&key),
                 durable,
             })

@@ -17,6 +17,10 @@ use crate::trace::WorkerEvent;
 /// has 256 nodes then.
 const REFERRALS_MAX: u32 = 8;
 
+/// Wrong blocks after which a worker is not asked again: what is damaged on the way never comes this far, so that
+/// two may be bad memory, and more are not.
+const WRONG_MAX: u32 = 3;
+
 /// A place to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rung {
@@ -165,8 +169,10 @@ impl Worker {
                 ladder.tried.extend(origin);
                 if let Some(Origin::Peer(peer)) = origin {
                     self.tally.peer_failed += 1;
-                    if failure == FetchFailure::NoPath {
-                        ladder.unreachable.push(peer);
+                    match failure {
+                        FetchFailure::NoPath => ladder.unreachable.push(peer),
+                        FetchFailure::Wrong => self.was_wrong(peer),
+                        _ => {}
                     }
                 }
                 if ladder.rungs.is_empty() {
@@ -189,9 +195,32 @@ impl Worker {
     fn referred(&mut self, copy: Copy, mut ladder: Ladder, by: Origin, to: WorkerId) {
         self.tally.peer_referred += 1;
         self.note_fetch(&copy.key, &ladder, Some(by), None, Some(to));
+        if self.is_distrusted(Origin::Peer(to)) {
+            ladder.tried.push(Origin::Peer(to));
+        }
         ladder.refer(by, to);
         self.ladders.insert(copy, ladder);
         self.fetch_queue.push_front(copy);
+    }
+
+    /// A worker sent other bytes than were made.
+    fn was_wrong(&mut self, peer: WorkerId) {
+        self.tally.peer_wrong += 1;
+        let wrong = self.wrong.entry(peer).or_default();
+        *wrong += 1;
+        if *wrong == WRONG_MAX {
+            tracing::warn!(%peer, "has sent {WRONG_MAX} wrong blocks and is not asked again");
+        }
+    }
+
+    /// Whether it is a worker that has sent too many wrong blocks.
+    fn is_distrusted(&self, origin: Origin) -> bool {
+        let Origin::Peer(peer) = origin else {
+            return false;
+        };
+        self.wrong
+            .get(&peer)
+            .is_some_and(|&wrong| wrong >= WRONG_MAX)
     }
 
     /// Whether anything moves for a block from there: not for a constant, which is made in place.
@@ -290,12 +319,11 @@ impl Worker {
         let Some(hint) = hint else {
             return (VecDeque::from([Origin::Store.into()]), None);
         };
-        let (rungs, digest) = self.rungs_of(hint);
-        (rungs, Some(digest))
+        self.rungs_of(hint)
     }
 
     /// The rungs of the ladder for a block that the coordinator has told of.
-    pub(super) fn rungs_of(&self, hint: &InputHint) -> (VecDeque<Rung>, Digest) {
+    pub(super) fn rungs_of(&self, hint: &InputHint) -> (VecDeque<Rung>, Option<Digest>) {
         let mut rungs = VecDeque::new();
         if self.settings.exchange == Exchange::Peer {
             let peers = hint.holders.iter().map(|&holder| Origin::Peer(holder));
@@ -314,12 +342,22 @@ impl Worker {
         digest: Option<Digest>,
         job: Option<LeaseId>,
     ) {
+        // Who is not trusted counts as asked in vain, so that the coordinator looks for the block elsewhere.
+        let (distrusted, rungs): (VecDeque<_>, VecDeque<_>) = rungs
+            .into_iter()
+            .partition(|rung| self.is_distrusted(rung.origin));
+        let distrusted = distrusted.into_iter().map(|rung| rung.origin);
         if let Some(ladder) = self.ladders.get_mut(&copy) {
+            // Without a digest the store was asked in vain, or is.
+            let is_told = ladder.digest.is_none() && digest.is_some();
+            ladder.digest = ladder.digest.or(digest);
+            ladder.tried.extend(distrusted);
             for rung in rungs {
                 let origin = rung.origin;
                 // The store may have it by now; a peer that failed will fail again.
                 let is_tried = origin != Origin::Store && ladder.tried.contains(&origin);
-                let mut is_to_be = ladder.rungs.iter().chain(&ladder.at);
+                let under_way = ladder.at.filter(|_| origin != Origin::Store || !is_told);
+                let mut is_to_be = ladder.rungs.iter().chain(&under_way);
                 if !is_tried && is_to_be.all(|other| other.origin != origin) {
                     ladder.rungs.push_back(rung);
                 }
@@ -335,7 +373,7 @@ impl Worker {
             copy,
             Ladder {
                 rungs,
-                tried: Vec::new(),
+                tried: distrusted.collect(),
                 unreachable: Vec::new(),
                 at: None,
                 referrals: 0,

@@ -172,7 +172,7 @@ impl Worker {
                 self.cache.insert(copy, self.plan.bytes(&key), false);
             }
             let (rungs, digest) = self.rungs_of(&hint);
-            self.fetch(copy, rungs, Some(digest), None);
+            self.fetch(copy, rungs, digest, None);
             if let Some(ladder) = self.ladders.get_mut(&copy) {
                 ladder.is_kept = true;
             }

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use peerwren::linalg::{OpenError, Operation, ProgramCall, Scales, Triangle, Truncation};
 use peerwren::options::TreeChoice;
 
+use super::super::failure::Failure;
 use super::{RunArgs, whole_number};
-use crate::failure::Failure;
 
 /// What can be computed, here or by a coordinator of workers elsewhere.
 #[derive(Debug, Subcommand)]

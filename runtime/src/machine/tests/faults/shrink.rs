@@ -1,8 +1,8 @@
 //! A smaller world that fails in the same way: faults are left out one after the other, workers, cores and
 //! tasks are fewer, for as long as that still fails.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
 
 use super::super::setup::{Faults, Setup};
 use super::super::trace::Log;
@@ -12,7 +12,7 @@ use super::super::world::{Outcome, World};
 /// Dice that are tried for each smaller world: other faults come at other moments.
 const DICE_MAX: u64 = 6;
 /// Time after which the smallest one so far must do.
-const TIME_MAX: Duration = Duration::from_secs(60);
+const RUNS_MAX: u32 = 4_000;
 
 /// A way to fail.
 pub(super) struct Failure {
@@ -53,7 +53,7 @@ pub(super) fn smallest<'a>(
     error: &str,
 ) -> (&'a Truth, Setup) {
     let kind = kind(error);
-    let began = Instant::now();
+    let runs = Cell::new(0);
     let [large, small] = truths;
     let fails = |truth: &Truth, setup: &Setup| {
         // Small ones cost little.
@@ -68,6 +68,7 @@ pub(super) fn smallest<'a>(
                 seed,
                 ..setup.clone()
             };
+            runs.set(runs.get() + 1);
             let failed = run(truth, &tried, false).err()?;
             (self::kind(&failed.error) == kind).then_some(tried)
         })
@@ -89,7 +90,7 @@ pub(super) fn smallest<'a>(
             let mut tried = least.1.clone();
             change(&mut tried);
             let is_same = format!("{tried:?}") == format!("{:?}", least.1);
-            if is_same || began.elapsed() > TIME_MAX {
+            if is_same || runs.get() > RUNS_MAX {
                 continue;
             }
             if let Some(found) = fails(least.0, &tried) {

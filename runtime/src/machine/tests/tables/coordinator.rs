@@ -1,8 +1,10 @@
 //! Whom a coordinator hears, whom it sends away, and who follows a lost worker.
 
+use peerwren_transports::block::{BlockKey, Indices};
+
 use super::super::plans;
 use super::{NOW, actions, done, joined, scheduler};
-use crate::control::{Counts, FromWorker, Missed, StoreReason, ToWorker};
+use crate::control::{Counts, FromWorker, Kept, Made, Missed, StoreReason, ToWorker};
 use crate::machine::fleet::{FRUITLESS_LOSSES_A_SLOT_MAX, Fleet, REFUSALS_A_SLOT_MAX};
 use crate::machine::scheduler::Scheduler;
 use crate::machine::{LeaseId, WorkerId};
@@ -51,6 +53,93 @@ fn a_stale_lease_changes_nothing() {
         say(&mut coordinator, 1, done(&plan, 2, &first, true)),
         (Vec::new(), 1)
     );
+}
+
+/// What a worker says that nobody can mean: it is ended and replaced, and its task goes to another.
+#[test]
+fn whoever_names_blocks_that_are_not_there_is_cut_off() {
+    let plan = plans::weave(2, 1);
+    let first = plan.starters(0)[0];
+    let known = plan.outputs(&first)[0];
+    let foreign = [
+        BlockKey::new(plan.run() + 1, known.matrix, known.indices),
+        BlockKey::new(plan.run(), u16::MAX, known.indices),
+        BlockKey::new(
+            plan.run(),
+            known.matrix,
+            Indices::new(&[-1, 9, 9]).expect("indices"),
+        ),
+    ];
+    let counts = Counts::default;
+    let done_with = |key| {
+        let mut said = done(&plan, 1, &first, false);
+        if let FromWorker::Done { made, .. } = &mut said {
+            made[0].key = key;
+        }
+        said
+    };
+    let missing = |key| FromWorker::Missing {
+        lease: LeaseId(1),
+        blocks: vec![Missed {
+            key,
+            workers: Vec::new(),
+            unreachable: Vec::new(),
+            store: true,
+        }],
+    };
+    let says = foreign.into_iter().flat_map(|key| {
+        let keys = vec![known, key];
+        [
+            done_with(key),
+            missing(key),
+            FromWorker::Preloaded {
+                keys: keys.clone(),
+                counts: counts(),
+            },
+            FromWorker::Taken {
+                keys: Vec::new(),
+                refused: keys,
+                counts: counts(),
+            },
+        ]
+    });
+    let nothing_made = FromWorker::Done {
+        lease: LeaseId(1),
+        made: Vec::new(),
+        dropped: Vec::new(),
+        compute_ns: 1,
+        counts: counts(),
+    };
+    for said in says.chain([nothing_made]) {
+        let mut coordinator = scheduler(&plan, 2);
+        joined(&mut coordinator, 0, 1);
+        joined(&mut coordinator, 1, 1);
+        actions(&mut coordinator);
+        let told = format!("{said:?}");
+        coordinator.handle_input(NOW, scheduler::Input::Message(WorkerId(0), said));
+        let does = ["end 0", "start 2 in 0", "1 gets lease 2"];
+        assert_eq!(actions(&mut coordinator), does, "{told}");
+        assert_eq!((coordinator.lost(), coordinator.progress().1), (1, 0));
+    }
+    // What changes nothing harms nobody.
+    let mut coordinator = scheduler(&plan, 1);
+    joined(&mut coordinator, 0, 1);
+    actions(&mut coordinator);
+    for keys in foreign.map(|key| vec![key]) {
+        let durable = FromWorker::Durable {
+            blocks: keys.iter().map(|&key| Kept { key, digest: None }).collect(),
+            counts: counts(),
+        };
+        let alive = FromWorker::Alive {
+            orders: 0,
+            dropped: keys,
+            counts: counts(),
+        };
+        for said in [durable, alive] {
+            coordinator.handle_input(NOW, scheduler::Input::Message(WorkerId(0), said));
+            assert!(actions(&mut coordinator).is_empty());
+        }
+    }
 }
 
 #[test]
@@ -129,6 +218,53 @@ fn who_misses_a_block_does_not_hold_it() {
         1,
         "the first task was done again, not the second"
     );
+}
+
+/// A block that was not hashed is not where it was: whoever holds it may have stored it, and is asked to say so before
+/// it is made again.
+#[test]
+fn a_block_whose_digest_was_not_told_is_asked_for_before_it_is_made_again() {
+    let plan = plans::weave(2, 2);
+    let first = plan.starters(0)[0];
+    let block = plan.outputs(&first)[0];
+    let mut coordinator = scheduler(&plan, 2);
+    joined(&mut coordinator, 0, 1);
+    joined(&mut coordinator, 1, 1);
+    let message = |id, message| scheduler::Input::Message(WorkerId(id), message);
+    let unhashed = match done(&plan, 1, &first, false) {
+        FromWorker::Done { lease, made, .. } => FromWorker::Done {
+            lease,
+            made: made
+                .into_iter()
+                .map(|made| Made {
+                    digest: None,
+                    ..made
+                })
+                .collect(),
+            dropped: Vec::new(),
+            compute_ns: 1,
+            counts: Counts::default(),
+        },
+        other => other,
+    };
+    coordinator.handle_input(NOW, message(0, unhashed));
+    let neighbour = plan.starters(0)[1];
+    coordinator.handle_input(NOW, message(1, done(&plan, 2, &neighbour, false)));
+    let words = actions(&mut coordinator);
+    let mut granted = words.iter().rev();
+    let granted = granted.find_map(|word| word.strip_prefix("1 gets lease "));
+    let lease = LeaseId(granted.expect("it reads both").parse().unwrap());
+    let missed = Missed {
+        key: block,
+        unreachable: Vec::new(),
+        workers: vec![WorkerId(0)],
+        store: true,
+    };
+    let blocks = vec![missed];
+    coordinator.handle_input(NOW, message(1, FromWorker::Missing { lease, blocks }));
+    let (keys, reason) = (vec![block], StoreReason::Relay);
+    let store = format!("0 gets {:?}", ToWorker::Store { keys, reason });
+    assert_eq!(actions(&mut coordinator), [store]);
 }
 
 /// What the workers of a run have for bits, in the order of joining, and who is sent away when the

@@ -1,17 +1,18 @@
 //! Where a worker looks for blocks, and what it says of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use peerwren_transports::block::BlockKey;
 
 use super::super::plans;
 use super::{NOW, digest, fetch, one_core, shared};
-use crate::control::{Assignment, FromWorker, InputHint, Missed, StoreReason};
+use crate::control::{Assignment, FromWorker, InputHint, Missed, StoreReason, WorkerSettings};
 use crate::machine::cache::Copy;
 use crate::machine::worker::{Action, FetchFailure, Input, Origin, Worker};
 use crate::machine::{LeaseId, Timestamp, WorkerId};
 use crate::matrix::Moved;
-use crate::options::Exchange;
+use crate::options::{Durability, Exchange};
 
 /// A worker with one task that reads one made block (and the identity is not asked for).
 fn one_reader(exchange: Exchange, holders: &[u32], durable: bool) -> (Worker, BlockKey) {
@@ -24,7 +25,7 @@ fn one_reader(exchange: Exchange, holders: &[u32], durable: bool) -> (Worker, Bl
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     let hint = InputHint {
         key: block,
-        digest: digest(1),
+        digest: Some(digest(1)),
         holders: holders.iter().map(|id| WorkerId(*id)).collect(),
         durable,
     };
@@ -84,6 +85,95 @@ fn a_block_is_looked_for_on_each_rung_and_then_missed() {
         assert_eq!(worker.poll_action(), Some(Action::Send(said)));
         assert_eq!(worker.cache().used().0, 0, "nothing stays reserved");
         worker.check_invariants();
+    }
+}
+
+/// A block that its maker has not hashed is asked of peers. Who asks for it again with its digest, since it was
+/// stored, has the store asked with it, whatever was asked before.
+#[test]
+fn a_ladder_without_a_digest_takes_up_one_that_is_told() {
+    let plan = plans::weave(2, 2);
+    let first = plan.starters(0)[0];
+    let block = plan.outputs(&first)[0];
+    let mut readers = Vec::new();
+    plan.readers(&block, &mut readers);
+    let settings = WorkerSettings {
+        cores: 2,
+        ..one_core(Exchange::Peer, 1 << 20)
+    };
+    let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
+    let assign = |worker: &mut Worker, lease, digest| {
+        let hint = InputHint {
+            key: block,
+            digest,
+            holders: vec![WorkerId(4)],
+            durable: digest.is_some(),
+        };
+        let assignment = Assignment {
+            lease: LeaseId(lease),
+            task: readers[lease as usize - 1],
+            inputs: vec![hint],
+            dead: Vec::new(),
+        };
+        worker.handle_input(NOW, Input::Assigned(assignment));
+    };
+    let copy = shared(block);
+    let elsewhere = || Input::Fetched(copy, Err(FetchFailure::Elsewhere));
+    let of_block = |worker: &mut Worker| {
+        std::iter::from_fn(|| worker.poll_action())
+            .find(|action| matches!(action, Action::Fetch(fetch) if fetch.copy == copy))
+    };
+    assign(&mut worker, 1, None);
+    let peer = Origin::Peer(WorkerId(4));
+    assert_eq!(of_block(&mut worker), Some(fetch(copy, peer, None, None)));
+    worker.handle_input(NOW, elsewhere());
+    let store = |digest| Some(fetch(copy, Origin::Store, digest, None));
+    assert_eq!(of_block(&mut worker), store(None));
+    assign(&mut worker, 2, Some(digest(1)));
+    worker.handle_input(NOW, elsewhere());
+    assert_eq!(of_block(&mut worker), store(Some(digest(1))));
+    worker.check_invariants();
+}
+
+/// What is read at other homes, or is a result, is hashed where it is made; where blocks are stored anyway, all are.
+#[test]
+fn what_is_expected_to_stay_is_not_hashed() {
+    let plan = plans::qr(4, 4, 0, "grid:2x2", 4, false);
+    let count = |exchange, durability| {
+        let settings = WorkerSettings {
+            durability,
+            ..one_core(exchange, 1 << 30)
+        };
+        let worker = Worker::new(NOW, Arc::clone(&plan), settings);
+        let mut counts = [0, 0];
+        let mut tasks = plan.starters(0);
+        let mut seen: BTreeSet<_> = tasks.iter().copied().collect();
+        while let Some(task) = tasks.pop() {
+            for key in plan.outputs(&task) {
+                let mut readers = Vec::new();
+                plan.readers(&key, &mut readers);
+                let is_hashed = worker.is_to_be_hashed(&task, &key);
+                counts[usize::from(is_hashed)] += 1;
+                let leaves = readers.iter().any(|r| plan.home(r) != plan.home(&task));
+                if exchange == Exchange::Peer && durability == Durability::Outputs {
+                    assert_eq!(is_hashed, leaves || plan.is_result(&key), "{key}");
+                }
+                tasks.extend(readers.into_iter().filter(|reader| seen.insert(*reader)));
+            }
+        }
+        counts
+    };
+    let [not_hashed, hashed] = count(Exchange::Peer, Durability::Outputs);
+    assert!(not_hashed > 0 && hashed > 0, "{not_hashed} and {hashed}");
+    let all = [0, not_hashed + hashed];
+    let every_s = 1;
+    for (exchange, durability) in [
+        (Exchange::Cache, Durability::Outputs),
+        (Exchange::Store, Durability::Outputs),
+        (Exchange::Peer, Durability::All),
+        (Exchange::Peer, Durability::Checkpoint { every_s }),
+    ] {
+        assert_eq!(count(exchange, durability), all, "{exchange} {durability}");
     }
 }
 
@@ -194,11 +284,12 @@ fn a_result_is_put_again_when_its_task_runs_again_or_its_maker_is_lost() {
         worker.handle_input(NOW, Input::Store(vec![block], StoreReason::Result));
         assert_eq!(worker.poll_action(), Some(Action::Store(copy)));
         assert_eq!(worker.poll_action(), None, "one put at a time");
-        worker.handle_input(NOW, Input::Stored(copy, Ok(Moved::once(8))));
+        worker.handle_input(NOW, Input::Stored(copy, Ok((Moved::once(8), digest(1)))));
         let said = worker.poll_action();
-        let Some(Action::Send(FromWorker::Durable { keys, .. })) = said else {
+        let Some(Action::Send(FromWorker::Durable { blocks, .. })) = said else {
             panic!("{said:?}")
         };
+        let keys: Vec<_> = blocks.iter().map(|kept| kept.key).collect();
         assert_eq!(keys, [block]);
     }
 }
@@ -237,7 +328,7 @@ fn a_line_is_busy_while_any_block_is_on_its_way() {
     let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
     let hints = blocks.map(|key| InputHint {
         key,
-        digest: digest(1),
+        digest: Some(digest(1)),
         holders: vec![WorkerId(4), WorkerId(2)],
         durable: false,
     });
@@ -249,4 +340,110 @@ fn a_line_is_busy_while_any_block_is_on_its_way() {
     worker.handle_input(at(10), came(copies[0], Ok(Moved::once(8))));
     assert_eq!(worker.tally().fetch_ns, 10_000_000);
     assert_eq!(worker.tally().peer, 16);
+}
+
+/// Peer 4 sends other bytes than were made: after three times it is passed over, also where another refers to
+/// it, and counts as asked in vain.
+#[test]
+fn a_peer_that_sends_wrong_blocks_is_not_asked_again() {
+    let plan = plans::weave(2, 5);
+    let blocks: Vec<_> = plan.starters(0)[..5]
+        .iter()
+        .map(|task| plan.outputs(task)[0])
+        .collect();
+    let settings = one_core(Exchange::Peer, 1 << 20);
+    let mut worker = Worker::new(NOW, Arc::clone(&plan), settings);
+    let peer = |id| Origin::Peer(WorkerId(id));
+    let asked = |worker: &mut Worker, key| {
+        let hint = InputHint {
+            key,
+            digest: Some(digest(1)),
+            holders: vec![WorkerId(4), WorkerId(2)],
+            durable: false,
+        };
+        worker.handle_input(NOW, Input::Take(vec![hint]));
+        origin(worker)
+    };
+    let came = |worker: &mut Worker, key, result| {
+        worker.handle_input(NOW, Input::Fetched(shared(key), result));
+    };
+    for key in &blocks[..3] {
+        assert_eq!(asked(&mut worker, *key), Some(peer(4)));
+        came(&mut worker, *key, Err(FetchFailure::Wrong));
+        assert_eq!(origin(&mut worker), Some(peer(2)));
+        came(&mut worker, *key, Ok(Moved::once(8)));
+        origin(&mut worker);
+    }
+    assert_eq!(asked(&mut worker, blocks[3]), Some(peer(2)));
+    came(
+        &mut worker,
+        blocks[3],
+        Err(FetchFailure::Referred(WorkerId(4))),
+    );
+    let again = Some(peer(2));
+    assert_eq!(origin(&mut worker), again, "who referred is asked again");
+    came(&mut worker, blocks[3], Err(FetchFailure::Elsewhere));
+    assert_eq!(origin(&mut worker), Some(Origin::Store));
+    let tally = worker.tally();
+    assert_eq!((tally.peer_wrong, tally.peer_failed), (3, 4));
+    worker.check_invariants();
+}
+
+/// From where a worker fetches next, whatever it says before.
+fn origin(worker: &mut Worker) -> Option<Origin> {
+    while let Some(action) = worker.poll_action() {
+        if let Action::Fetch(fetch) = action {
+            return Some(fetch.origin);
+        }
+    }
+    None
+}
+
+/// A task's input whose only holder is not trusted: the coordinator is told that it did not deliver, so that the
+/// block is made again.
+#[test]
+fn a_block_that_only_a_distrusted_peer_has_is_missed_there() {
+    let (mut worker, block) = one_reader(Exchange::Peer, &[4], false);
+    for failure in [FetchFailure::Wrong, FetchFailure::Elsewhere] {
+        origin(&mut worker);
+        worker.handle_input(NOW, Input::Fetched(shared(block), Err(failure)));
+    }
+    let plan = plans::weave(2, 1);
+    let mut readers = Vec::new();
+    plan.readers(&block, &mut readers);
+    for lease in 2..6 {
+        while worker.poll_action().is_some() {}
+        let hint = InputHint {
+            key: block,
+            digest: Some(digest(1)),
+            holders: vec![WorkerId(4)],
+            durable: false,
+        };
+        let assignment = Assignment {
+            lease: LeaseId(lease),
+            task: readers[0],
+            inputs: vec![hint],
+            dead: Vec::new(),
+        };
+        worker.handle_input(NOW, Input::Assigned(assignment));
+        let is_trusted = lease < 4;
+        let first = if is_trusted {
+            Origin::Peer(WorkerId(4))
+        } else {
+            Origin::Store
+        };
+        assert_eq!(origin(&mut worker), Some(first), "lease {lease}");
+        if is_trusted {
+            let wrong = Err(FetchFailure::Wrong);
+            worker.handle_input(NOW, Input::Fetched(shared(block), wrong));
+            origin(&mut worker);
+        }
+        let nowhere = Err(FetchFailure::Elsewhere);
+        worker.handle_input(NOW, Input::Fetched(shared(block), nowhere));
+        let said = worker.poll_action();
+        let Some(Action::Send(FromWorker::Missing { blocks, .. })) = said else {
+            panic!("{said:?}")
+        };
+        assert_eq!(blocks[0].workers, [WorkerId(4)], "lease {lease}");
+    }
 }

@@ -23,8 +23,9 @@ impl World<'_> {
         let failed = Err(FetchFailure::Elsewhere);
         let came = match origin {
             Origin::Source => Some(truth::source(&key)),
+            // What nobody has hashed is not taken from there.
             Origin::Store => {
-                let there = self.store.get(&key).copied();
+                let there = expected.and(self.store.get(&key).copied());
                 self.as_it_comes("blocks garbled on their way from the store", there)
             }
             Origin::Peer(peer) => {
@@ -58,8 +59,9 @@ impl World<'_> {
             }
         };
         let Some(digest) = came else { return failed };
-        // The actor's part: bytes of another digest than the machine expects are none.
-        if expected.is_some_and(|expected| expected != digest) {
+        // The actor's part: bytes of another digest than the machine expects, or than the peer announces where it
+        // expects none, are none.
+        if expected.unwrap_or(self.truth.blocks[&key]) != digest {
             self.strike("wrong blocks refused");
             return failed;
         }

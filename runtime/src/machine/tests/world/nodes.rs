@@ -60,9 +60,13 @@ impl World<'_> {
             }
             Event::Computed(id, lease, task, nanos) => match self.computed(id, lease, &task) {
                 Some(made) => {
+                    let node = self.nodes.get(&id);
+                    let is_hashed = |key: &BlockKey| {
+                        node.is_some_and(|node| node.machine.is_to_be_hashed(&task, key))
+                    };
                     let made = made.into_iter().map(|(key, digest)| Output {
                         key,
-                        digest,
+                        digest: is_hashed(&key).then_some(digest),
                         bytes: self.bytes(&key),
                     });
                     let compute_ns = nanos;
@@ -77,7 +81,8 @@ impl World<'_> {
             },
             Event::Stored(id, copy) => {
                 let moved = Moved::once(self.bytes(&copy.key));
-                (id, worker::Input::Stored(copy, Ok(moved)))
+                let digest = self.truth.blocks[&copy.key];
+                (id, worker::Input::Stored(copy, Ok((moved, digest))))
             }
             Event::Leave(id) => {
                 let left = Duration::from_micros(self.setup.faults.notice_us);

@@ -65,8 +65,9 @@ fn said(id: WorkerId, message: &FromWorker) -> Option<String> {
             let missed = list(blocks.iter().map(|missed| missed.key));
             format!("{id} says: gives {lease:?} back, for want of {missed}")
         }
-        FromWorker::Durable { keys, .. } => {
-            format!("{id} says: durable {}", list(keys.iter()))
+        FromWorker::Durable { blocks, .. } => {
+            let keys = blocks.iter().map(|kept| kept.key);
+            format!("{id} says: durable {}", list(keys))
         }
         FromWorker::Taken { keys, refused, .. } => {
             let (keys, refused) = (list(keys.iter()), list(refused.iter()));

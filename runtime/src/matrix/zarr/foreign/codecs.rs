@@ -226,6 +226,13 @@ impl Chain {
                 continue;
             }
             let (offset, length) = entry;
+            // Chunks may lie over each other, so that long ones would be read as often as there are chunks.
+            if length > shard.inner.stored_bytes_max() as u64 {
+                return Err(ChunkError::codec(
+                    "sharding_indexed",
+                    format!("its index names a chunk of {length} bytes, longer than any is"),
+                ));
+            }
             let range = offset
                 .checked_add(length)
                 .filter(|end| *end <= bytes.len() as u64)
