@@ -413,12 +413,12 @@ impl WorkerActor {
             }
             Origin::Store => {
                 let durable = self.durable.clone();
-                let fetch = async move {
-                    let Some(digest) = digest else {
+                let got = async move {
+                    if digest.is_none() {
                         return Err(FetchFailure::Elsewhere);
-                    };
+                    }
                     match durable.get(&key).await {
-                        Ok(Some((block, moved))) if block.digest() == digest => {
+                        Ok(Some((block, moved))) if fetch.accepts(block.digest()) => {
                             table.insert(copy, block);
                             Ok(moved)
                         }
@@ -434,7 +434,7 @@ impl WorkerActor {
                         Err(error) => Err(FetchFailure::Fatal(error.to_string())),
                     }
                 };
-                self.then(ctx, fetch, move |result| Came(copy, result));
+                self.then(ctx, got, move |result| Came(copy, result));
             }
             Origin::Source => {
                 let shape = self.plan.shape(&key);

@@ -95,6 +95,14 @@ pub struct Fetch {
     pub in_vain: Option<WorkerId>,
 }
 
+impl Fetch {
+    /// Whether bytes that the store has are the block's.
+    #[must_use]
+    pub fn accepts(&self, stored: Digest) -> bool {
+        self.digest == Some(stored)
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {

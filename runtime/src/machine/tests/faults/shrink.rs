@@ -11,7 +11,7 @@ use super::super::world::{Outcome, World};
 
 /// Dice that are tried for each smaller world: other faults come at other moments.
 const DICE_MAX: u64 = 6;
-/// Worlds after which the smallest one so far must do.
+/// Runs after which the smallest one so far must do.
 const RUNS_MAX: u32 = 4_000;
 
 /// A way to fail.

@@ -59,9 +59,12 @@ impl World<'_> {
             }
         };
         let Some(digest) = came else { return failed };
-        // The actor's part: bytes of another digest than the machine expects, or than the peer announces where it
-        // expects none, are none.
-        if expected.unwrap_or(self.truth.blocks[&key]) != digest {
+        // A peer's bytes must have the digest that the machine expects, or else the one that the peer announces.
+        let is_right = match origin {
+            Origin::Store => fetch.accepts(digest),
+            _ => expected.unwrap_or(self.truth.blocks[&key]) == digest,
+        };
+        if !is_right {
             self.strike("wrong blocks refused");
             return failed;
         }
