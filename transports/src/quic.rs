@@ -8,7 +8,7 @@
 //! block     request(key) ->, <- response(status, length, digest) payload, end -> (the receipt)
 //! ```
 //!
-//! Between nodes of one host the payload may cross at a door instead ([`handover`]).
+//! Between nodes of one host the payload may cross at a door instead: a socket of the host, which a ticket opens.
 //!
 //! A node that has no turn for a request may refer it to a peer that has the block from it
 //! ([`crate::serving`]); a request after that names whom it was referred to in vain.
