@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::micro::{Band, Cpu, Packed, padded};
+use crate::micro::{Band, COLUMNS, Cpu, Packed, padded};
 
 /// The nonzero part of a matrix by columns: for column `c` its first row and its entries.
 pub(crate) trait Columns {
@@ -166,6 +166,28 @@ fn scatter<C: Columns>(
     }
 }
 
+/// Writes rows `r0..` of a column, implied zeros and ones included.
+#[inline(always)]
+fn pack_column(out: &mut [f64], r0: usize, (first, entries): (usize, &[f64]), unit: bool) {
+    let end = r0 + out.len();
+    let (a, b) = (first.clamp(r0, end), (first + entries.len()).clamp(r0, end));
+    if b - a == out.len() && out.len().is_multiple_of(8) {
+        let entries = entries[a - first..b - first].chunks_exact(8);
+        for (out, x) in out.chunks_exact_mut(8).zip(entries) {
+            out.copy_from_slice(x);
+        }
+        return;
+    }
+    out[..a - r0].fill(0.0);
+    if a < b {
+        out[a - r0..b - r0].copy_from_slice(&entries[a - first..b - first]);
+    }
+    out[b.max(a) - r0..].fill(0.0);
+    if unit && (r0..end).contains(&(first - 1)) {
+        out[first - 1 - r0] = 1.0;
+    }
+}
+
 /// Packs a `rows` x `depth` matrix.
 pub(crate) fn pack<'a, C: Columns>(
     cpu: Cpu,
@@ -174,31 +196,15 @@ pub(crate) fn pack<'a, C: Columns>(
     band: Band,
     matrix: &C,
 ) -> Packed<'a> {
+    /// Columns that all panels take before the next: what lies side by side in memory is read soon after.
+    const STRIP: usize = 16;
     let space = &mut space[..packed_words(rows, depth)];
-    for (r0, height) in cpu.panels(rows) {
-        let panel = &mut space[r0 * depth..(r0 + height) * depth];
-        for (c, out) in panel.chunks_exact_mut(height).enumerate() {
-            let (first, entries) = matrix.column(c);
-            let (a, b) = (
-                first.clamp(r0, r0 + height),
-                (first + entries.len()).clamp(r0, r0 + height),
-            );
-            if b - a == height && height % 8 == 0 {
-                for (out, x) in out
-                    .chunks_exact_mut(8)
-                    .zip(entries[a - first..b - first].chunks_exact(8))
-                {
-                    out.copy_from_slice(x);
-                }
-            } else {
-                out[..a - r0].fill(0.0);
-                if a < b {
-                    out[a - r0..b - r0].copy_from_slice(&entries[a - first..b - first]);
-                }
-                out[b.max(a) - r0..].fill(0.0);
-                if C::UNIT && (r0..r0 + height).contains(&(first - 1)) {
-                    out[first - 1 - r0] = 1.0;
-                }
+    for c0 in (0..depth).step_by(STRIP) {
+        for (r0, height) in cpu.panels(rows) {
+            let panel = &mut space[r0 * depth..(r0 + height) * depth];
+            let columns = panel.chunks_exact_mut(height).enumerate();
+            for (c, out) in columns.skip(c0).take(STRIP) {
+                pack_column(out, r0, matrix.column(c), C::UNIT);
             }
         }
     }
@@ -207,6 +213,31 @@ pub(crate) fn pack<'a, C: Columns>(
         rows,
         depth,
         band,
+    }
+}
+
+/// Words of [`beside`].
+pub(crate) const fn beside_words(rows: usize, cols: usize) -> usize {
+    rows.div_ceil(COLUMNS) * beside_pitch(cols)
+}
+
+/// From the first of eight columns to the next eight: no power of two, so that they lie in different cache sets.
+pub(crate) const fn beside_pitch(depth: usize) -> usize {
+    COLUMNS * (depth + 1)
+}
+
+/// Writes the transpose of a `rows` x `cols` matrix as [`Stride::Beside`](crate::micro::Stride::Beside) has it.
+pub(crate) fn beside((from, ld): (&[f64], usize), (rows, cols): (usize, usize), to: &mut [f64]) {
+    for c in 0..cols {
+        let entries = from[c * ld..c * ld + rows].chunks(COLUMNS);
+        let places = to.chunks_mut(beside_pitch(cols));
+        for (entries, place) in entries.zip(places) {
+            let place = &mut place[c * COLUMNS..][..COLUMNS];
+            match <[f64; COLUMNS]>::try_from(entries) {
+                Ok(eight) => place.copy_from_slice(&eight),
+                Err(_) => place[..entries.len()].copy_from_slice(entries),
+            }
+        }
     }
 }
 

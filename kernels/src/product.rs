@@ -1,8 +1,8 @@
-//! Products of dense matrices on [`crate::micro`]: blocks of A are packed, B is read where it is, or transposed a
-//! block at a time. Knows leading dimensions, not tiles.
+//! Products of dense matrices on [`crate::micro`]: blocks of A are packed, B is read where it is, or its transpose copied
+//! a block at a time. Knows leading dimensions, not tiles.
 
-use crate::micro::{Band, Cpu, Multiply, Part, Place, Store};
-use crate::pack::{Dense, pack, pack_transposed, packed_words, transpose};
+use crate::micro::{Band, Cpu, Multiply, Part, Place, Store, Stride};
+use crate::pack::{Dense, beside, beside_pitch, beside_words, pack, pack_transposed, packed_words};
 
 /// Depth that is multiplied at a time.
 const DEPTH: usize = 512;
@@ -63,12 +63,7 @@ pub(crate) fn product_words(Extent { m, k, .. }: Extent) -> usize {
 
 /// The same where B is transposed.
 pub(crate) fn product_nt_words(extent: Extent) -> usize {
-    product_words(extent) + flipped_ld(extent.k.min(DEPTH)) * extent.n
-}
-
-/// Leading dimension of a transposed block of B: no power of two, so that its columns lie in different cache sets.
-const fn flipped_ld(depth: usize) -> usize {
-    depth.next_multiple_of(8) + 8
+    product_words(extent) + beside_words(extent.n, extent.k.min(DEPTH))
 }
 
 /// The `m` x `n` part of C at the start of `c` (leading dimension `ldc`) becomes what `store` says of A B.
@@ -83,12 +78,11 @@ pub(crate) fn product(
     let (packed, flipped) = scratch.split_at_mut(packed_words(m.min(ROWS), k.min(DEPTH)));
     for k0 in (0..k).step_by(DEPTH) {
         let kb = DEPTH.min(k - k0);
-        let (b, ldb) = if b.transposed {
-            let ld = flipped_ld(kb);
-            transpose(cpu, (b.from(k0, 0), b.ld), (n, kb), (&mut *flipped, ld));
-            (&*flipped, ld)
+        let (b, stride) = if b.transposed {
+            beside((b.from(k0, 0), b.ld), (n, kb), flipped);
+            (&*flipped, Stride::Beside(beside_pitch(kb)))
         } else {
-            (b.from(k0, 0), b.ld)
+            (b.from(k0, 0), Stride::Fixed(b.ld))
         };
         let store = match store {
             _ if k0 == 0 => store,
@@ -117,7 +111,7 @@ pub(crate) fn product(
             };
             cpu.dispatch(Multiply {
                 a,
-                b: (b, Place::dense(ldb)),
+                b: (b, Place::whole(stride)),
                 dst: (c, place),
                 cols: n,
                 store,

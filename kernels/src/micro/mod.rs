@@ -32,6 +32,8 @@ use tile::{Columns, Run};
 
 /// Columns that one pass takes through the registers.
 pub(crate) const COLUMNS: usize = 8;
+/// Depth from which on a panel takes long enough for what the next one is added to to arrive from memory meanwhile.
+const DEPTH_TO_FETCH: usize = 256;
 
 /// Rounds up to whole vectors of the widest CPU.
 pub(crate) const fn padded(n: usize) -> usize {
@@ -97,13 +99,15 @@ pub(crate) struct Packed<'a> {
     pub(crate) band: Band,
 }
 
-/// Where the columns of a column-major matrix begin.
+/// Where the columns of a matrix begin, and how far apart a column's entries are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stride {
-    /// Column `c` at `c` times this.
+    /// Column `c` at `c` times this, entries side by side.
     Fixed(usize),
     /// Column `c` of a packed upper triangle: at `c (c + 1) / 2`.
     Packed,
+    /// Eight columns at a time, so far apart, in which each row's eight entries lie side by side.
+    Beside(usize),
 }
 
 impl Stride {
@@ -112,6 +116,16 @@ impl Stride {
         match self {
             Stride::Fixed(ld) => col * ld,
             Stride::Packed => col * (col + 1) / 2,
+            Stride::Beside(pitch) => col / COLUMNS * pitch + col % COLUMNS,
+        }
+    }
+
+    /// From one entry of a column to the next.
+    #[inline(always)]
+    fn step(self) -> usize {
+        match self {
+            Stride::Fixed(_) | Stride::Packed => 1,
+            Stride::Beside(_) => COLUMNS,
         }
     }
 }
@@ -127,8 +141,13 @@ pub(crate) struct Place {
 impl Place {
     /// The first columns and rows of a matrix with this leading dimension.
     pub(crate) fn dense(ld: usize) -> Place {
+        Place::whole(Stride::Fixed(ld))
+    }
+
+    /// The first columns and rows of a matrix that lies so.
+    pub(crate) fn whole(stride: Stride) -> Place {
         Place {
-            stride: Stride::Fixed(ld),
+            stride,
             first: 0,
             row: 0,
         }
@@ -144,7 +163,7 @@ impl Place {
 
     #[inline(always)]
     pub(crate) fn start(self, col: usize) -> usize {
-        self.stride.start(self.first + col) + self.row
+        self.stride.start(self.first + col) + self.row * self.stride.step()
     }
 }
 
@@ -196,9 +215,12 @@ impl WithSimd for Multiply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        match self.store {
-            Store::Sub | Store::SubFrom(_) => self.all_columns::<S, true>(simd),
-            _ => self.all_columns::<S, false>(simd),
+        let minus = matches!(self.store, Store::Sub | Store::SubFrom(_));
+        match (self.b.1.stride.step(), minus) {
+            (1, false) => self.all_columns::<S, 1, false>(simd),
+            (1, true) => self.all_columns::<S, 1, true>(simd),
+            (_, false) => self.all_columns::<S, COLUMNS, false>(simd),
+            (_, true) => self.all_columns::<S, COLUMNS, true>(simd),
         }
     }
 }
@@ -206,21 +228,23 @@ impl WithSimd for Multiply<'_> {
 impl Multiply<'_> {
     /// As many columns at a time as the registers hold.
     #[inline(always)]
-    fn all_columns<S: Simd, const MINUS: bool>(mut self, simd: S) {
+    fn all_columns<S: Simd, const STEP: usize, const MINUS: bool>(mut self, simd: S) {
         let mut col = 0;
         while col < self.cols {
             match self.cols - col {
-                8.. if S::REGISTER_COUNT >= 32 => col += self.columns::<S, 8, MINUS>(simd, col),
-                4.. => col += self.columns::<S, 4, MINUS>(simd, col),
-                2.. => col += self.columns::<S, 2, MINUS>(simd, col),
-                _ => col += self.columns::<S, 1, MINUS>(simd, col),
+                8.. if S::REGISTER_COUNT >= 32 => {
+                    col += self.columns::<S, 8, STEP, MINUS>(simd, col)
+                }
+                4.. => col += self.columns::<S, 4, STEP, MINUS>(simd, col),
+                2.. => col += self.columns::<S, 2, STEP, MINUS>(simd, col),
+                _ => col += self.columns::<S, 1, STEP, MINUS>(simd, col),
             }
         }
     }
 
     /// All panels times `N` columns from `col` on.
     #[inline(always)]
-    fn columns<S: Simd, const N: usize, const MINUS: bool>(
+    fn columns<S: Simd, const N: usize, const STEP: usize, const MINUS: bool>(
         &mut self,
         simd: S,
         col: usize,
@@ -257,7 +281,9 @@ impl Multiply<'_> {
             old,
             also,
         };
-        for (r0, height) in panels {
+        // After the last panel come the next columns.
+        let following = panels.clone().skip(1).map(|(row, _)| (row, 0));
+        for ((r0, height), next) in panels.zip(following.chain([(0, N)])) {
             let r1 = rows.min(r0 + height);
             if let Part::Lower { shift } = self.part
                 && r1 as isize <= col as isize + shift
@@ -265,11 +291,14 @@ impl Multiply<'_> {
                 continue;
             }
             let (k0, k1) = band.range(r0, r1, depth);
+            if k1 - k0 >= DEPTH_TO_FETCH {
+                run.fetch_old(next, height);
+            }
             let a = &data[r0 * depth + k0 * height..r0 * depth + k1 * height];
             match height / S::F64_LANES {
-                3 => run.tile::<S, 3, MINUS>(simd, a, k0..k1, r0..r1),
-                2 => run.tile::<S, 2, MINUS>(simd, a, k0..k1, r0..r1),
-                _ => run.tile::<S, 1, MINUS>(simd, a, k0..k1, r0..r1),
+                3 => run.tile::<S, 3, STEP, MINUS>(simd, a, k0..k1, r0..r1),
+                2 => run.tile::<S, 2, STEP, MINUS>(simd, a, k0..k1, r0..r1),
+                _ => run.tile::<S, 1, STEP, MINUS>(simd, a, k0..k1, r0..r1),
             }
         }
         N

@@ -1,8 +1,8 @@
 //! Every instruction set against the portable one, bit for bit, for every height and width that the registers' edges
 //! make, with rubbish around each operand that must neither be used nor change.
 
-use super::{Also, Band, Cpu, Form, Multiply, Packed, Part, Place, Store};
-use crate::pack::{Dense, pack, packed_words};
+use super::{Also, Band, Cpu, Form, Multiply, Packed, Part, Place, Store, Stride};
+use crate::pack::{Dense, beside, beside_pitch, beside_words, pack, packed_words};
 
 /// Rows and columns of rubbish around a matrix.
 const BORDER: usize = 3;
@@ -69,8 +69,21 @@ impl Framed {
     }
 }
 
-/// What a product did to the destination and to what lost it too.
-fn run(cpu: Cpu, (m, n, k): (usize, usize, usize), form: usize) -> [Framed; 2] {
+/// Columns of a matrix with each row's entries of eight of them side by side, made from its transpose; rubbish where
+/// there is no column.
+fn side_by_side(matrix: &Framed) -> (Vec<f64>, Place) {
+    let (rows, cols) = (matrix.rows, matrix.cols);
+    let mut flipped = vec![0.0; rows * cols];
+    for (at, x) in matrix.entries().into_iter().enumerate() {
+        flipped[at % rows * cols + at / rows] = x;
+    }
+    let mut words = vec![f64::NAN; beside_words(cols, rows)];
+    beside((&flipped, cols), (cols, rows), &mut words);
+    (words, Place::whole(Stride::Beside(beside_pitch(rows))))
+}
+
+/// What a product did to the destination and to what lost it too. `dense`: columns of B lie one after the other.
+fn run(cpu: Cpu, (m, n, k): (usize, usize, usize), form: usize, dense: bool) -> [Framed; 2] {
     let (a, b, old) = (
         Framed::new(m, k, 1),
         Framed::new(k, n, 2),
@@ -78,13 +91,13 @@ fn run(cpu: Cpu, (m, n, k): (usize, usize, usize), form: usize) -> [Framed; 2] {
     );
     let (mut dst, mut also) = (Framed::new(m, n, 4), Framed::new(m, n, 5));
     let mut space = vec![f64::NAN; packed_words(m, k)];
-    let dense = Dense {
+    let block = Dense {
         data: if k == 0 { &[] } else { &a.words[a.at(0, 0)..] },
         ld: a.ld(),
         rows: m,
         rise: usize::MAX,
     };
-    let packed: Packed<'_> = pack(cpu, &mut space, (m, k), Band::default(), &dense);
+    let packed: Packed<'_> = pack(cpu, &mut space, (m, k), Band::default(), &block);
     let store = match form {
         0 => Store::Set,
         1 => Store::Add,
@@ -94,9 +107,14 @@ fn run(cpu: Cpu, (m, n, k): (usize, usize, usize), form: usize) -> [Framed; 2] {
         _ => Store::AddAt(&old.words, old.place()),
     };
     let (place, also_place) = (dst.place(), also.place());
+    let (other, other_place) = side_by_side(&b);
     cpu.dispatch(Multiply {
         a: packed,
-        b: (&b.words, b.place()),
+        b: if dense {
+            (&b.words, b.place())
+        } else {
+            (&other, other_place)
+        },
         dst: (&mut dst.words, place),
         cols: n,
         store,
@@ -119,21 +137,27 @@ fn every_instruction_set_gives_the_portable_bits_and_touches_nothing_else() {
         for n in 1..=17 {
             for k in [0, 1, 2, 7, 33] {
                 let form = (m + n + k) % 6;
-                let bits = |cpu| {
-                    run(cpu, (m, n, k), form).map(|framed| {
+                let bits = |cpu, dense| {
+                    run(cpu, (m, n, k), form, dense).map(|framed| {
                         assert!(framed.is_intact(), "{m} x {n} x {k}, form {form}, {cpu:?}");
                         let entries = framed.entries();
                         entries.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
                     })
                 };
-                let expected = bits(portable);
+                let expected = bits(portable, true);
                 let finite = expected
                     .iter()
                     .flatten()
                     .all(|x| f64::from_bits(*x).is_finite());
                 assert!(finite, "{m} x {n} x {k}, form {form}");
                 for cpu in Cpu::all() {
-                    assert_eq!(bits(cpu), expected, "{m} x {n} x {k}, form {form}, {cpu:?}");
+                    for dense in [true, false] {
+                        assert_eq!(
+                            bits(cpu, dense),
+                            expected,
+                            "{m} x {n} x {k}, form {form}, {cpu:?}, {dense}"
+                        );
+                    }
                 }
             }
         }
@@ -144,7 +168,7 @@ fn every_instruction_set_gives_the_portable_bits_and_touches_nothing_else() {
 fn a_product_is_one_chain_from_what_it_is_added_to_on() {
     let (m, n, k) = (27, 9, 5);
     for (form, sign) in [(3, 1.0), (4, -1.0)] {
-        let [dst, _] = run(Cpu::new(), (m, n, k), form);
+        let [dst, _] = run(Cpu::new(), (m, n, k), form, true);
         let (a, b, old) = (
             Framed::new(m, k, 1),
             Framed::new(k, n, 2),

@@ -12,11 +12,13 @@ use pulp::Simd;
 
 use super::Place;
 
-/// The first `rows` entries of `N` columns of one matrix, all within its slice while that is borrowed.
+/// The first `rows` entries, `step` words apart, of `N` columns of one matrix, all within its slice while that is
+/// borrowed.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a, const N: usize> {
     starts: [*mut f64; N],
     rows: usize,
+    step: usize,
     matrix: PhantomData<&'a [f64]>,
 }
 
@@ -36,19 +38,22 @@ impl<'a, const N: usize> Columns<'a, N> {
     #[inline(always)]
     fn within(data: *mut f64, len: usize, place: Place, rows: usize) -> Self {
         let mut starts = [data; N];
+        let step = place.stride.step();
+        let span = rows.checked_sub(1).map_or(0, |last| last * step + 1);
         unroll!(N, j, {
             let start = place.start(j);
             assert!(
-                start.checked_add(rows).is_some_and(|end| end <= len),
+                start.checked_add(span).is_some_and(|end| end <= len),
                 "a column lies within its matrix"
             );
-            // SAFETY: start + rows <= len, so that the address is within the slice that `data` and `len` came from,
+            // SAFETY: start + span <= len, so that the address is within the slice that `data` and `len` came from,
             // or just behind it.
             starts[j] = unsafe { data.add(start) };
         });
         Columns {
             starts,
             rows,
+            step,
             matrix: PhantomData,
         }
     }
@@ -66,9 +71,24 @@ pub(super) struct Run<'a, const N: usize> {
 }
 
 impl<const N: usize> Run<'_, N> {
-    /// Rows `rows` of the columns, at most `M` vectors, of which `a` is the packed panel for the depths `ks`.
+    /// Has the processor fetch what `height` rows from `row` on, in columns that come so many later, are added to. Where
+    /// columns are not equally far apart it fetches what lies near.
     #[inline(always)]
-    pub(super) fn tile<S: Simd, const M: usize, const MINUS: bool>(
+    pub(super) fn fetch_old(&self, (row, columns): (usize, usize), height: usize) {
+        let Some(old) = &self.old else { return };
+        let apart = (old.starts[N - 1] as usize).wrapping_sub(old.starts[0] as usize);
+        let bytes = row * 8 + columns * (apart / (N - 1).max(1));
+        for start in old.starts {
+            for line in 0..height.div_ceil(8) {
+                fetch(start.wrapping_byte_add(bytes + 64 * line));
+            }
+        }
+    }
+
+    /// Rows `rows` of the columns, at most `M` vectors, of which `a` is the packed panel for the depths `ks`. Entries of
+    /// a column of B are `STEP` words apart.
+    #[inline(always)]
+    pub(super) fn tile<S: Simd, const M: usize, const STEP: usize, const MINUS: bool>(
         &self,
         simd: S,
         a: &[f64],
@@ -80,13 +100,15 @@ impl<const N: usize> Run<'_, N> {
             rows.end <= self.dst.rows
                 && rows.len() <= M * S::F64_LANES
                 && ks.end <= self.b.rows
+                && self.b.step == STEP
+                && self.dst.step == 1
                 && a.len() == ks.len() * M * S::F64_LANES,
             "a panel is one of the product's"
         );
         let mut acc = [[simd.splat_f64s(0.0); M]; N];
         if let Some(old) = &self.old {
             assert!(
-                rows.end <= old.rows,
+                rows.end <= old.rows && old.step == 1,
                 "what is added to has the product's rows"
             );
             unroll!(N, j, {
@@ -96,8 +118,8 @@ impl<const N: usize> Run<'_, N> {
         }
         let (mut a, mut b) = (a.as_ptr(), self.b.starts);
         unroll!(N, j, {
-            // SAFETY: ks.start <= ks.end <= the rows of B's columns (an empty range reads nothing).
-            b[j] = unsafe { b[j].add(ks.start.min(ks.end)) };
+            // SAFETY: a row of B's columns where there is one to read, else nothing is added.
+            b[j] = unsafe { b[j].add(if ks.is_empty() { 0 } else { ks.start * STEP }) };
         });
         for k in 0..ks.len() {
             let mut panel = [simd.splat_f64s(0.0); M];
@@ -108,8 +130,8 @@ impl<const N: usize> Run<'_, N> {
             // SAFETY: M vectors have just been read from here, so that their end is within `a` or just behind it.
             a = unsafe { a.add(M * S::F64_LANES) };
             unroll!(N, j, {
-                // SAFETY: ks.start + k < ks.end <= the rows of B's columns.
-                let b = simd.splat_f64s(unsafe { *b[j].add(k) });
+                // SAFETY: ks.start + k < ks.end <= the rows of B's columns, which are STEP apart.
+                let b = simd.splat_f64s(unsafe { *b[j].add(k * STEP) });
                 unroll!(M, i, {
                     acc[j][i] = if MINUS {
                         simd.negate_mul_add_f64s(panel[i], b, acc[j][i])
@@ -125,7 +147,7 @@ impl<const N: usize> Run<'_, N> {
         });
         let Some((from, to)) = &self.also else { return };
         assert!(
-            rows.end <= from.rows && rows.end <= to.rows,
+            rows.end <= from.rows && rows.end <= to.rows && from.step == 1 && to.step == 1,
             "what loses the product too has its rows"
         );
         unroll!(N, j, {
@@ -136,6 +158,18 @@ impl<const N: usize> Run<'_, N> {
             unsafe { store::<S, M>(simd, to.starts[j], &rows, full, &left) };
         });
     }
+}
+
+/// Has the processor fetch the cache line of this address, which need not be one of this program's.
+#[inline(always)]
+fn fetch(address: *const f64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which has no effect where nothing can be read; SSE is part of every x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// Rows `rows` of a column as `M` vectors, zeros behind them.
