@@ -229,7 +229,7 @@ impl World<'_> {
             ToWorker::Preload { keys } => self.input(id, Input::Preload(keys)),
             ToWorker::Store { keys, reason } => self.input(id, Input::Store(keys, reason)),
             ToWorker::Take { blocks } => self.input(id, Input::Take(blocks)),
-            ToWorker::Stop => self.leave(id),
+            ToWorker::Refused { .. } | ToWorker::Stop => self.leave(id),
             ToWorker::Welcome { .. } | ToWorker::Observed { .. } | ToWorker::Introduce { .. } => {}
         }
     }

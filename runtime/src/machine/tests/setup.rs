@@ -103,6 +103,8 @@ pub(super) struct Faults {
     pub(super) outages: Vec<(u64, u64)>,
     /// A worker starts after the others have begun.
     pub(super) late: u64,
+    /// So many microseconds after its start was asked for, at most.
+    pub(super) late_us: u64,
     /// A worker's kernels give other bits; at most one does, and it is outvoted.
     pub(super) other_bits: u64,
     /// A worker ends so many microseconds after its start, whatever it does; 0: it does not.
