@@ -17,7 +17,7 @@ use peerwren_transports::identity::{NodeId, PendingIdentity};
 use peerwren_transports::quic::{BlockSource, ControlReceiver, ControlSender, Limits, Node};
 
 use crate::attackers::{Guest, Nothing, PLAN, Token, calm, coordinator_of, ended};
-use crate::tools::{Folder, start, succeed};
+use crate::tools::{Folder, command, start, succeed};
 
 /// How long others may take to hear that an impostor is gone.
 const GOODBYE: Duration = Duration::from_millis(200);
@@ -177,6 +177,21 @@ fn a_volunteer_with_other_bits_is_refused_alone() {
     assert_eq!(
         (&report["workers_refused"], &report["workers_lost"]),
         (&1.into(), &0.into())
+    );
+}
+
+/// A worker of another version than the driver that starts it.
+#[test]
+fn a_worker_process_of_another_version_says_so() {
+    let folder = Folder::new("other-version");
+    let worker = command(&folder.0, &[], &[("PEERWREN_WORKER_PROCESS", "0.0.7")]).output();
+    let worker = worker.unwrap();
+    let told = String::from_utf8(worker.stderr).unwrap();
+    assert_eq!(worker.status.code(), Some(1), "{told}");
+    let ours = env!("CARGO_PKG_VERSION");
+    assert!(
+        told.contains("0.0.7") && told.contains(ours) && told.lines().count() == 1,
+        "both versions: {told}"
     );
 }
 

@@ -5,6 +5,8 @@ mod attackers;
 mod cli;
 mod contract;
 mod doctor;
+#[path = "../../src/page/elements.rs"]
+mod elements;
 mod end_to_end;
 mod experiment;
 mod faults;

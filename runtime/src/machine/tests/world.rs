@@ -140,7 +140,7 @@ pub(super) struct World<'a> {
 impl<'a> World<'a> {
     pub(super) fn new(truth: &'a Truth, setup: Setup) -> Self {
         Self {
-            dice: Dice(setup.seed),
+            dice: Dice::new(setup.seed),
             coordinator: Scheduler::new(Arc::clone(&truth.plan), settings(&setup)).traced(),
             truth,
             dies_at: setup.faults.driver_dies.first().copied(),

@@ -36,7 +36,7 @@ pub(super) fn truths() -> Vec<[Truth; 2]> {
 
 /// A world as the seed would have it.
 pub(super) fn setup(seed: u64, truth: &Truth) -> Setup {
-    let dice = &mut Dice(seed ^ 0x5EED);
+    let dice = &mut Dice::new(seed ^ 0x5EED);
     let workers = dice.within(1, 6) as u32;
     let cores = dice.within(1, 4) as u32;
     let least = truth.largest_task * u64::from(cores);
