@@ -110,7 +110,12 @@ fn whoever_names_blocks_that_are_not_there_is_cut_off() {
         compute_ns: 1,
         counts: counts(),
     };
-    for said in says.chain([nothing_made]) {
+    // A block that a task makes is no input.
+    let made_before = FromWorker::Preloaded {
+        keys: vec![known],
+        counts: counts(),
+    };
+    for said in says.chain([nothing_made, made_before]) {
         let mut coordinator = scheduler(&plan, 2);
         joined(&mut coordinator, 0, 1);
         joined(&mut coordinator, 1, 1);
@@ -125,6 +130,13 @@ fn whoever_names_blocks_that_are_not_there_is_cut_off() {
     let mut coordinator = scheduler(&plan, 1);
     joined(&mut coordinator, 0, 1);
     actions(&mut coordinator);
+    let not_made = FromWorker::Taken {
+        keys: vec![known],
+        refused: Vec::new(),
+        counts: counts(),
+    };
+    coordinator.handle_input(NOW, scheduler::Input::Message(WorkerId(0), not_made));
+    assert!(actions(&mut coordinator).is_empty());
     for keys in foreign.map(|key| vec![key]) {
         let durable = FromWorker::Durable {
             blocks: keys.iter().map(|&key| Kept { key, digest: None }).collect(),
