@@ -74,6 +74,11 @@ pub enum ToWorker {
         /// What the two prove their probes with.
         secret: PathSecret,
     },
+    /// The run goes on without this worker, which cannot take part.
+    Refused {
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// The run is over, or goes on without this worker.
     Stop,
 }

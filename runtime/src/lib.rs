@@ -61,6 +61,7 @@ pub mod chart;
 pub mod cloud;
 pub mod control;
 pub mod cost;
+mod dice;
 pub mod doctor;
 mod durable;
 mod engine;

@@ -17,6 +17,8 @@ mod runs;
 mod s3;
 #[path = "cloud/seaweedfs.rs"]
 mod seaweedfs;
+#[path = "cloud/secrets.rs"]
+mod secrets;
 #[path = "cloud/stores.rs"]
 mod stores;
 #[path = "cloud/zarr.rs"]

@@ -351,12 +351,12 @@ impl Handler<Arrived> for Coordinator {
         {
             mail.unwatch(worker);
         }
+        self.links.insert(worker, link);
         if let Some(objection) = self.objection(&hello) {
-            self.tell_run(RunEvent::Failed(objection));
+            self.input(ctx, Input::Unfit(worker, objection));
             return true;
         }
         tracing::info!(%worker, addresses = ?hello.addresses, ?observed, cpu = hello.cpu, "joined");
-        self.links.insert(worker, link);
         let welcome = ToWorker::Welcome {
             plan: self.spec.clone(),
             settings: self

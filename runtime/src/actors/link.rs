@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use peerwren_transports::frame::FrameError;
 use peerwren_transports::identity::NodeId;
 use peerwren_transports::mailbox::{MailError, MailReceiver, MailSender, PostOffice, Pulse};
 use peerwren_transports::quic::{self, ChannelError, ControlChannel, DialError, Node};
@@ -148,6 +149,9 @@ pub(crate) async fn dial(node: &Node, coordinators: &[String]) -> Result<Link, W
             addresses: addresses(),
             error,
         }),
+        Err(DialError::Protocol(error @ FrameError::VersionSkew { .. })) => Err(
+            WorkerError::Protocol(format!("the coordinator at {}: {error}", addresses())),
+        ),
         Err(error) => Err(unreachable(error.to_string())),
     }
 }

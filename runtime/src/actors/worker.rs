@@ -96,6 +96,8 @@ pub(crate) enum WorkerError {
     Dial { addresses: String, error: String },
     #[error("the coordinator at {addresses} refuses: {error}; is this worker of its run?")]
     Refused { addresses: String, error: String },
+    #[error("the run goes on without this worker: {0}")]
+    Unfit(String),
     #[error("the coordinator is gone")]
     CoordinatorGone,
     #[error("{0}")]
@@ -233,13 +235,17 @@ async fn greet(node: &Node, joining: &Joining) -> Result<Option<Greeted>, Worker
     }
 }
 
+/// The next message; an error where it is that this worker cannot take part.
 async fn receive(receiver: &mut ControlReceiver) -> Result<Option<ToWorker>, WorkerError> {
     let bytes = receiver
         .recv()
         .await
         .map_err(|_| WorkerError::CoordinatorGone)?;
     let message = bytes.map(|bytes| control::decode(&bytes)).transpose();
-    message.map_err(|error| WorkerError::Protocol(error.to_string()))
+    match message.map_err(|error| WorkerError::Protocol(error.to_string()))? {
+        Some(ToWorker::Refused { reason }) => Err(WorkerError::Unfit(reason)),
+        message => Ok(message),
+    }
 }
 
 async fn read_all(
@@ -614,7 +620,7 @@ impl Handler<Told> for WorkerActor {
             ToWorker::Store { keys, reason } => self.input(ctx, Input::Store(keys, reason)),
             ToWorker::Take { blocks } => self.input(ctx, Input::Take(blocks)),
             ToWorker::Observed { .. } | ToWorker::Introduce { .. } => {}
-            ToWorker::Stop => ctx.stop(),
+            ToWorker::Refused { .. } | ToWorker::Stop => ctx.stop(),
         }
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::axis::Axis;
 use super::*;
-use crate::page::tests::elements;
+use crate::page::elements::elements;
 
 fn bars(labels: &[&str]) -> Bars {
     let bar = |label: &&str| Bar {

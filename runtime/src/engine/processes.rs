@@ -208,8 +208,8 @@ pub(crate) fn be_worker(version: &OsStr, kernels: KernelSet) -> i32 {
 fn join(version: &OsStr, kernels: KernelSet) -> Result<(), String> {
     if version != TICKET_VERSION {
         return Err(format!(
-            "{WORKER_VARIABLE} is {}; this executable's version is {TICKET_VERSION}: driver and worker \
-             must be of one version of peerwren",
+            "the driver has version {} of peerwren but this worker's executable has {TICKET_VERSION}: install \
+             one version everywhere",
             version.display()
         ));
     }

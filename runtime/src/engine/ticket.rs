@@ -15,8 +15,8 @@ use crate::actors::worker::Joining;
 use crate::machine::WorkerId;
 use crate::options::ControlChoice;
 
-/// Version of [`Ticket`].
-pub(crate) const TICKET_VERSION: &str = "3";
+/// Version of [`Ticket`] and of all that is said afterwards.
+pub(crate) const TICKET_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Longest ticket: an identity of a few kB, a place, and 16 addresses of up to 260 bytes.
 pub(crate) const TICKET_BYTES_MAX: usize = 64 << 10;
 

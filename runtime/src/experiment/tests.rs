@@ -352,7 +352,7 @@ fn the_page_is_one_file_and_whole() {
         Experiment::parse("g.toml", &GRID.replace("Trees", "<Trees> & \\\"more\\\"")).unwrap();
     let measured = measured(&experiment);
     let page = results(&experiment, &measured).page();
-    let names = crate::page::tests::elements(&page);
+    let names = crate::page::elements::elements(&page);
     let count = |name: &str| names.iter().filter(|seen| **seen == name).count();
     assert_eq!(
         (count("svg"), count("table"), count("script"), count("img")),

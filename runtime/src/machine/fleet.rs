@@ -16,7 +16,7 @@ use crate::plan::TaskId;
 /// Losses of workers without a task finished in between, a slot, before the run gives up: a worker
 /// that dies at every start must not be started for ever.
 pub const FRUITLESS_LOSSES_A_SLOT_MAX: u32 = 3;
-/// Workers with other bits that a slot is filled again after: each may be another machine.
+/// Workers that cannot take part, after each of which a slot is filled again: the next may be another machine.
 pub const REFUSALS_A_SLOT_MAX: u32 = 3;
 /// Flops a second assumed of a worker's thread before it has finished a task.
 const SPEED_FIRST: f64 = 2e10;
@@ -83,7 +83,7 @@ pub struct Fleet {
     homes: usize,
     /// Compute threads of a worker that does not say.
     cores: u32,
-    /// Workers of each slot whose kernels gave other bits than the run's.
+    /// Workers of each slot that could not take part.
     refusals: Vec<u32>,
     members: BTreeMap<WorkerId, Member>,
     started: u32,
@@ -168,7 +168,7 @@ impl Fleet {
         self.fruitless_losses += 1;
     }
 
-    /// Removes a worker that never worked, since its kernels give other bits; true if its slot may
+    /// Removes a worker that never worked, since it cannot take part; true if its slot may
     /// be filled again.
     pub fn refuse(&mut self, worker: WorkerId) -> bool {
         let Some(member) = self.members.remove(&worker) else {

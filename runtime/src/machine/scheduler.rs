@@ -116,6 +116,9 @@ pub enum Input {
     Joined(WorkerId, Vec<String>, Digest),
     /// A worker is gone: its process ended, or its connection did.
     Left(WorkerId),
+    /// A worker is there that cannot take part, for a reason in one sentence: another version, a kernel that it
+    /// lacks.
+    Unfit(WorkerId, String),
     /// A worker said something.
     Message(WorkerId, FromWorker),
     /// Somebody asks to be a worker: number of the request, compute threads.
@@ -173,7 +176,7 @@ pub struct PhaseFigures {
     pub lost: u32,
     /// Workers started for lost ones and for those that had to leave.
     pub replaced: u32,
-    /// Workers turned away since their kernels give other bits.
+    /// Workers turned away that could not take part: other bits, another version, a kernel that is lacking.
     pub refused: u32,
     /// Leases that ended because their worker was silent.
     pub leases_expired: u32,
@@ -328,6 +331,7 @@ impl Scheduler {
             Input::Begin => self.begin(now),
             Input::Joined(worker, addresses, bits) => self.joined(now, worker, addresses, bits),
             Input::Left(worker) => self.left(now, worker),
+            Input::Unfit(worker, reason) => self.unfit(now, worker, reason),
             Input::Volunteered(request, cores) => self.volunteered(now, request, cores),
             Input::Cancelled => self.cancelled(),
             Input::Message(worker, message) => {

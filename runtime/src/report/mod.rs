@@ -158,7 +158,8 @@ pub struct PhaseStats {
     pub workers_lost: u32,
     /// Workers started in place of lost ones and of those that had to leave.
     pub workers_replaced: u32,
-    /// Workers whose kernel self-test gave other bits than the run's.
+    /// Workers that could not take part: with other bits than the run's, of another version, without a kernel; and
+    /// volunteers that were admitted and never came.
     pub workers_refused: u32,
     /// Tasks taken back from a worker that did not finish them in time.
     pub leases_expired: u64,

@@ -15,7 +15,6 @@
 //! its inputs' digests, so that a run which exchanged wrong blocks would end with another `Simulated::bits`.
 
 mod cores;
-mod dice;
 mod fleet;
 mod kernels;
 mod network;

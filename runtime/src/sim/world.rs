@@ -8,7 +8,6 @@ use std::time::Duration;
 use peerwren_transports::block::{BlockKey, Digest};
 
 use super::cores::SharedCores;
-use super::dice::Dice;
 use super::fleet::Fleet;
 use super::kernels::Kernels;
 use super::network::{Ends, FlowId, Network};
@@ -16,6 +15,7 @@ use super::node::{Node, Transfer};
 use super::queue::Queue;
 use super::{Recorder, Simulated};
 use crate::control::{FromWorker, ToWorker, WorkerSettings};
+use crate::dice::Dice;
 use crate::machine::scheduler::{self, PhaseFigures, Scheduler, Settings};
 use crate::machine::taskset::TaskSet;
 use crate::machine::worker::{FetchFailure, Worker};

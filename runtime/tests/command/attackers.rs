@@ -19,9 +19,9 @@ use peerwren_transports::quic::{BlockSource, ControlReceiver, ControlSender, Lim
 
 use crate::tools::{Folder, children, command, is_alive, peerwren, start, succeed, wait_until};
 
-const PLAN: &str = "qr random:600x500:5 --block 50 --ib 10 --tree grid:2x2";
+pub(crate) const PLAN: &str = "qr random:600x500:5 --block 50 --ib 10 --tree grid:2x2";
 
-struct Nothing;
+pub(crate) struct Nothing;
 
 impl BlockSource for Nothing {
     fn get(&self, _: &BlockKey) -> Option<Block> {
@@ -30,13 +30,13 @@ impl BlockSource for Nothing {
 }
 
 /// What a token says.
-struct Token {
-    coordinator: SocketAddr,
-    identity: NodeIdentity,
+pub(crate) struct Token {
+    pub(crate) coordinator: SocketAddr,
+    pub(crate) identity: NodeIdentity,
 }
 
 impl Token {
-    fn read(folder: &Folder) -> Self {
+    pub(crate) fn read(folder: &Folder) -> Self {
         let text = String::from_utf8(folder.bytes("run.token")).unwrap();
         let mut lines = text.lines();
         let coordinator = lines.find_map(|line| line.strip_prefix("coordinator "));
@@ -46,7 +46,7 @@ impl Token {
         }
     }
 
-    fn node(&self) -> Node {
+    pub(crate) fn node(&self) -> Node {
         let here = "127.0.0.1:0".parse().unwrap();
         let bound = Node::bind(&self.identity, here, Arc::new(Nothing), Limits::default());
         bound.unwrap().0
@@ -54,20 +54,20 @@ impl Token {
 }
 
 /// Somebody who holds the token and says what a worker would not.
-struct Guest {
+pub(crate) struct Guest {
     sender: ControlSender,
     receiver: ControlReceiver,
 }
 
 impl Guest {
-    async fn of(token: &Token, node: &Node) -> Self {
+    pub(crate) async fn of(token: &Token, node: &Node) -> Self {
         let dialed = node.dial_control(token.coordinator, NodeId::Coordinator);
         let (sender, receiver) = dialed.await.unwrap().split();
         Self { sender, receiver }
     }
 
     /// The answer to bytes; none where the coordinator hangs up.
-    async fn say(&mut self, bytes: &[u8]) -> Option<ToGuest> {
+    pub(crate) async fn say(&mut self, bytes: &[u8]) -> Option<ToGuest> {
         self.sender.send(bytes).await.ok()?;
         let answer = self.receiver.recv().await.ok()??;
         Some(decode(&answer).unwrap())
@@ -81,11 +81,16 @@ impl Guest {
     }
 }
 
+/// A coordinator of [`PLAN`] that waits for one worker, when its token is there.
 fn coordinator(folder: &Folder, options: &str) -> Child {
+    coordinator_of(folder, &format!("{PLAN} --workers 1 {options}"))
+}
+
+/// The same of any plan.
+pub(crate) fn coordinator_of(folder: &Folder, plan: &str) -> Child {
     fs::create_dir_all(folder.0.join("store")).unwrap();
     let line = format!(
-        "coordinator --listen 127.0.0.1:0 --token run.token {PLAN} --workers 1 --store store \
-         --r r.npy --report p.json {options}"
+        "coordinator --listen 127.0.0.1:0 --token run.token {plan} --store store --r r.npy --report p.json"
     );
     let run = start(&folder.0, &line);
     wait_until("the token", || {
@@ -94,14 +99,15 @@ fn coordinator(folder: &Folder, options: &str) -> Child {
     run
 }
 
-fn ended(mut process: Child) -> (Option<i32>, String) {
+pub(crate) fn ended(mut process: Child) -> (Option<i32>, String) {
     let mut told = String::new();
     let mut stderr = process.stderr.take().unwrap();
     stderr.read_to_string(&mut told).unwrap();
     (process.wait().unwrap().code(), told)
 }
 
-fn calm(folder: &Folder) -> Vec<u8> {
+/// R as it is when nothing happens.
+pub(crate) fn calm(folder: &Folder) -> Vec<u8> {
     succeed(&folder.0, &format!("{PLAN} --workers 1 --r r1.npy --quiet"));
     folder.bytes("r1.npy")
 }

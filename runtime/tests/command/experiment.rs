@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use crate::tools::{Folder, peerwren, peerwren_with, signal, start, succeed, wait_until};
+use crate::tools::{Folder, names, peerwren, peerwren_with, signal, start, succeed, wait_until};
 
 /// Two points of two runs, each of some milliseconds.
 const GRID: &str = r#"
@@ -32,14 +32,10 @@ fn lines(text: &[u8]) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Names in a folder, sorted; not those of files that are about to be renamed.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+/// Names in a folder, but not those of files that are about to be renamed.
+fn whole(folder: &Path) -> Vec<String> {
+    let mut names = names(folder);
     names.retain(|name| !name.starts_with('.'));
-    names.sort();
     names
 }
 
@@ -148,7 +144,7 @@ fn an_experiment_leaves_tables_pictures_and_a_page() {
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     let out = folder.0.join("out");
     // A run of a tenth of a second has no profile.
-    let names = names(&out).into_iter().filter(|name| name != "profile.svg");
+    let names = whole(&out).into_iter().filter(|name| name != "profile.svg");
     assert_eq!(
         names.collect::<Vec<_>>(),
         [
@@ -216,7 +212,7 @@ fn an_interrupted_experiment_goes_on_where_it_was() {
     fs::write(folder.0.join("g.toml"), grid).unwrap();
     let child = start(&folder.0, "experiment g.toml --out out");
     let runs = folder.0.join("out/runs");
-    wait_until("a row", || runs.is_dir() && !names(&runs).is_empty());
+    wait_until("a row", || runs.is_dir() && !whole(&runs).is_empty());
     signal("INT", child.id());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -226,7 +222,7 @@ fn an_interrupted_experiment_goes_on_where_it_was() {
             && said.ends_with(" of 6 runs; the same command goes on from here\n"),
         "{said}"
     );
-    let kept = names(&runs);
+    let kept = whole(&runs);
     let page = fs::read_to_string(folder.0.join("out/index.html")).unwrap();
     assert!(page.contains(" of 6 runs so far"));
     let written = |name: &String| fs::metadata(runs.join(name)).unwrap().modified().unwrap();
@@ -236,7 +232,7 @@ fn an_interrupted_experiment_goes_on_where_it_was() {
     let csv = lines(&fs::read(folder.0.join("out/results.csv")).unwrap());
     assert_eq!(csv.len(), 7);
     // The trace of the shown one is the seventh.
-    assert_eq!(names(&runs).len(), 7);
+    assert_eq!(whole(&runs).len(), 7);
 }
 
 #[test]
@@ -309,7 +305,7 @@ fn a_row_that_fails_is_told_and_tried_again() {
     );
     let page = fs::read_to_string(folder.0.join("out/index.html")).unwrap();
     assert!(page.contains("<h2>Failed</h2>") && page.contains("leading minor of order "));
-    assert!(names(&folder.0.join("out/runs")).is_empty());
+    assert!(whole(&folder.0.join("out/runs")).is_empty());
 }
 
 #[test]

@@ -5,9 +5,12 @@ mod attackers;
 mod cli;
 mod contract;
 mod doctor;
+#[path = "../../src/page/elements.rs"]
+mod elements;
 mod end_to_end;
 mod experiment;
 mod faults;
+mod liars;
 mod options;
 mod pivots;
 mod plan;

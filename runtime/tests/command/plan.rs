@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::elements::elements;
 use crate::tools::{Folder, peerwren, succeed};
 
 fn told(folder: &Folder, line: &str) -> String {
@@ -126,30 +127,6 @@ fn a_report_has_every_figure() {
     assert_eq!(report["workers"], 16);
     assert_eq!(report["cost_usd"]["invocations"], 16);
     assert!(report["cost_usd"]["estimate"].as_f64() > Some(0.0));
-}
-
-/// The names of all elements, if each ends as it began.
-fn elements(svg: &str) -> Vec<&str> {
-    let (mut open, mut seen) = (Vec::new(), Vec::new());
-    for part in svg.split('<').skip(1) {
-        let (tag, text) = part.split_once('>').expect("a tag ends");
-        assert!(
-            !text.contains('>') && tag.matches('"').count() % 2 == 0,
-            "{part}"
-        );
-        let name = tag.split([' ', '/', '\n']).find(|name| !name.is_empty());
-        let name = name.expect("a tag has a name");
-        if tag.starts_with('/') {
-            assert_eq!(open.pop(), Some(name));
-            continue;
-        }
-        seen.push(name);
-        if !tag.ends_with('/') {
-            open.push(name);
-        }
-    }
-    assert!(open.is_empty(), "{open:?} never end");
-    seen
 }
 
 #[test]

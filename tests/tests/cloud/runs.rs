@@ -37,6 +37,26 @@ fn a_run_over_a_bucket_gives_the_same_bits_and_leaves_nothing() {
     }
 }
 
+/// Two runs below one prefix at once: each has a part of its own there, and both are right.
+#[test]
+fn two_runs_share_a_prefix() {
+    let (server, folder) = (S3Server::start(), Folder::new("shared"));
+    let qr = |name: &str| {
+        let line = format!(
+            "qr random:96x80:7 --block 16 --ib 4 --tree grid:2x1 --workers 2 --exchange store --durability all \
+             --store s3://bucket/runs --r r{name}.npy --quiet"
+        );
+        succeed(&folder.0, &line, &server.variables());
+        folder.bytes(&format!("r{name}.npy"))
+    };
+    let (one, other) = std::thread::scope(|scope| {
+        let [one, other] = ["a", "b"].map(|name| scope.spawn(|| qr(name)));
+        (one.join().unwrap(), other.join().unwrap())
+    });
+    assert!(one == other && one == qr("c"), "other bits");
+    assert_eq!(server.keys(), [""; 0]);
+}
+
 #[test]
 fn a_run_survives_faults_of_its_bucket_and_tells_those_it_does_not() {
     let (server, folder) = (S3Server::start(), Folder::new("faults"));

@@ -19,7 +19,7 @@ use super::links::{Link, LinkUse};
 use super::node::{Shared, count};
 use super::wire::{Admission, OPENING_LEN_MAX, Opening, Response, kind};
 use crate::block::{Block, BlockKey, Digest};
-use crate::frame::{self, FrameIoError, FrameReader};
+use crate::frame::{self, FrameError, FrameIoError, FrameReader};
 use crate::identity::NodeId;
 use crate::serving::{self, Action, Input, Request, RequestId, Server};
 
@@ -185,7 +185,12 @@ async fn serve_stream(
         }
         Err(error) => {
             count(&shared.counters.malformed);
-            tracing::debug!(peer = %link.link().peer, %error, "a stream opened wrongly");
+            let peer = link.link().peer;
+            if let FrameIoError::Frame(FrameError::VersionSkew { .. }) = error {
+                tracing::warn!(%peer, %error, "turned away");
+            } else {
+                tracing::debug!(%peer, %error, "a stream opened wrongly");
+            }
             let refused = frame::write(&mut send, kind::REFUSED, &[]);
             let _ = timeout(shared.limits.stall_timeout, refused).await;
         }

@@ -16,6 +16,9 @@ use crate::trace::RunEvent;
 /// Leases for which a worker that speaks may not have had an order: 30 s, more than a store may answer nothing
 /// that carries its mail.
 const DEAF_LEASES: u32 = 3;
+/// Why a worker whose self-test gives another digest is refused: mixing recomputed V with applied V can break Q.
+const OTHER_BITS: &str =
+    "a worker computes other bits than the run's, as another kind of CPU may: run on one kind";
 
 impl Scheduler {
     /// Asks for all wanted workers.
@@ -59,7 +62,7 @@ impl Scheduler {
         member.addresses = Some(addresses.clone());
         member.bits = Some(bits);
         if self.bits.is_some_and(|common| common != bits) {
-            self.refuse(now, worker);
+            self.turn_away(now, worker, OTHER_BITS.to_owned());
             return;
         }
         self.note(|| RunEvent::Joined(worker));
@@ -118,6 +121,16 @@ impl Scheduler {
 
     /// A worker is lost: what only it had or did is done again.
     pub(super) fn left(&mut self, now: Timestamp, worker: WorkerId) {
+        let admitted = self.fleet.get(worker).filter(|member| !member.is_joined());
+        if let Some(slot) = admitted.map(|member| member.slot)
+            && self.settings.volunteers.is_some()
+        {
+            // Nothing is lost with it, and whoever holds the token could end a run by such losses.
+            self.counted.refused += 1;
+            self.fleet.refuse(worker);
+            self.refill(now, slot);
+            return;
+        }
         let is_replaced = self.retiring.remove(&worker).is_some();
         let Some(member) = self.fleet.remove(worker) else {
             return;
@@ -185,38 +198,47 @@ impl Scheduler {
         self.touched.remove(&worker);
     }
 
-    /// Turns a worker away whose kernels give other bits: mixing recomputed V with applied V can
-    /// break Q.
-    fn refuse(&mut self, now: Timestamp, worker: WorkerId) {
-        tracing::warn!(%worker, "computes other bits than the run's workers (another CPU); refused");
-        let slot = self.fleet.get(worker).map(|member| member.slot);
-        self.counted.refused += 1;
-        self.send(worker, ToWorker::Stop);
-        self.actions.push_back(Action::End(worker));
-        let others: Vec<_> = self
-            .fleet
-            .joined()
-            .map(|(id, _)| id)
-            .filter(|&id| id != worker)
-            .collect();
-        for other in others {
-            self.send(
-                other,
-                ToWorker::Peers {
-                    joined: Vec::new(),
-                    left: vec![worker],
-                },
-            );
+    /// A worker cannot take part. Where the run starts its own workers and none has joined, the next ones would be
+    /// like this one, and the run ends.
+    pub(super) fn unfit(&mut self, now: Timestamp, worker: WorkerId, reason: String) {
+        if self.fleet.get(worker).is_none() {
+            return;
         }
-        if self.fleet.refuse(worker)
-            && let Some(slot) = slot
-        {
+        let is_first = self.fleet.joined().next().is_none();
+        if is_first && self.settings.volunteers.is_none() {
+            self.refuse(worker, reason.clone());
+            self.fail(reason);
+        } else {
+            self.turn_away(now, worker, reason);
+        }
+    }
+
+    /// Turns a worker away and fills its slot again, which another machine may do better.
+    fn turn_away(&mut self, now: Timestamp, worker: WorkerId, reason: String) {
+        let Some(slot) = self.fleet.get(worker).map(|member| member.slot) else {
+            return;
+        };
+        let may_fill = self.refuse(worker, reason.clone());
+        if may_fill || self.settings.volunteers.is_some() {
             self.refill(now, slot);
-        } else if self.fleet.iter().next().is_none() {
-            self.fail(
-                "every worker computes other bits than the run's: run on one kind of CPU".into(),
-            );
+        } else if self.fleet.is_empty() {
+            self.fail(reason);
         }
+    }
+
+    /// Tells a worker, and those who were told of it, that it takes no part; whether its slot may be filled again.
+    fn refuse(&mut self, worker: WorkerId, reason: String) -> bool {
+        tracing::warn!(%worker, reason, "refused");
+        self.counted.refused += 1;
+        self.send(worker, ToWorker::Refused { reason });
+        self.actions.push_back(Action::End(worker));
+        let may_fill = self.fleet.refuse(worker);
+        let others: Vec<_> = self.fleet.joined().map(|(id, _)| id).collect();
+        for other in others {
+            let (joined, left) = (Vec::new(), vec![worker]);
+            self.send(other, ToWorker::Peers { joined, left });
+        }
+        may_fill
     }
 
     /// No more workers are waited for: decides whose bits are the run's, unless a manifest has, and begins.
@@ -229,7 +251,7 @@ impl Scheduler {
             .map(|(id, _)| id)
             .collect();
         for worker in other {
-            self.refuse(now, worker);
+            self.turn_away(now, worker, OTHER_BITS.to_owned());
         }
         if !self.settings.preload {
             self.start_phase(now, 0);

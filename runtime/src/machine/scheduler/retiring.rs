@@ -176,6 +176,10 @@ impl Scheduler {
         refused: &[BlockKey],
     ) {
         for &key in keys {
+            // What nobody has made, nobody has.
+            if self.directory.get(&key).is_none() {
+                continue;
+            }
             self.holds(key, taker);
             if self.settings.exchange == Exchange::Peer
                 && let Some(entry) = self.directory.get_mut(&key)

@@ -39,7 +39,9 @@ impl Scheduler {
             FromWorker::Missing { blocks, .. } => {
                 blocks.iter().all(|missed| self.plan.has(&missed.key))
             }
-            FromWorker::Preloaded { keys, .. } => keys.iter().all(|key| self.plan.has(key)),
+            FromWorker::Preloaded { keys, .. } => keys
+                .iter()
+                .all(|key| self.plan.has(key) && self.plan.is_source(key)),
             FromWorker::Taken { keys, refused, .. } => {
                 keys.iter().chain(refused).all(|key| self.plan.has(key))
             }

@@ -82,8 +82,12 @@ impl Scheduler {
     pub(super) fn give_up_alone(&mut self, now: Timestamp) {
         if self.solitude_ends().is_some_and(|end| now >= end) {
             let waited = self.settings.start_timeout.as_secs();
+            let refused = match self.counted.refused {
+                0 => String::new(),
+                n => format!(", and {n} that came were refused (see above)"),
+            };
             self.fail(format!(
-                "no worker has joined for {waited} s: start some with `peerwren worker --join ADDRESS \
+                "no worker has joined for {waited} s{refused}: start some with `peerwren worker --join ADDRESS \
                  --token FILE`, or wait longer with --start-timeout"
             ));
         }

@@ -140,8 +140,8 @@ fn a_resumed_run_keeps_its_bits() {
         resumed.handle_input(now, joined);
         actions(&mut resumed)
     };
-    assert_eq!(joins(0, 2), ["stop 0", "end 0", "start 2 in 0"]);
-    assert_eq!(joins(1, 2), ["stop 1", "end 1", "start 3 in 1"]);
+    assert_eq!(joins(0, 2), ["refuse 0", "end 0", "start 2 in 0"]);
+    assert_eq!(joins(1, 2), ["refuse 1", "end 1", "start 3 in 1"]);
     assert_eq!(joins(2, 1), [""; 0]);
     assert_eq!(joins(3, 1), ["2 gets lease 1"]);
 }

@@ -1,30 +1,20 @@
 //! What a world is made of and what goes wrong in it.
 
+pub(super) use crate::dice::Dice;
 use crate::machine::autoscaler::Elastic;
 use crate::options::{Durability, Exchange, Policy};
 
-/// Numbers from a seed (splitmix64).
-#[derive(Clone, Debug)]
-pub(super) struct Dice(pub(super) u64);
-
 impl Dice {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
     /// One of `lo..hi`.
-    pub(super) fn within(&mut self, lo: u64, hi: u64) -> u64 {
+    pub(in crate::machine::tests) fn within(&mut self, lo: u64, hi: u64) -> u64 {
         lo + self.next() % (hi - lo)
     }
 
-    pub(super) fn chance(&mut self, per_mille: u64) -> bool {
+    pub(in crate::machine::tests) fn chance(&mut self, per_mille: u64) -> bool {
         self.next() % 1000 < per_mille
     }
 
-    pub(super) fn one_of<T: std::marker::Copy>(&mut self, from: &[T]) -> T {
+    pub(in crate::machine::tests) fn one_of<T: std::marker::Copy>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.next() % from.len() as u64).expect("an index")]
     }
 }
@@ -103,6 +93,8 @@ pub(super) struct Faults {
     pub(super) outages: Vec<(u64, u64)>,
     /// A worker starts after the others have begun.
     pub(super) late: u64,
+    /// So many microseconds after its start was asked for, at most.
+    pub(super) late_us: u64,
     /// A worker's kernels give other bits; at most one does, and it is outvoted.
     pub(super) other_bits: u64,
     /// A worker ends so many microseconds after its start, whatever it does; 0: it does not.

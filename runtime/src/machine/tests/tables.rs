@@ -90,6 +90,9 @@ pub(super) fn actions(scheduler: &mut Scheduler) -> Vec<String> {
             scheduler::Action::Send(worker, ToWorker::Assign(a)) => {
                 format!("{} gets lease {}", worker.0, a.lease.0)
             }
+            scheduler::Action::Send(worker, ToWorker::Refused { .. }) => {
+                format!("refuse {}", worker.0)
+            }
             scheduler::Action::Send(worker, ToWorker::Stop) => format!("stop {}", worker.0),
             scheduler::Action::Send(worker, ToWorker::Take { blocks }) => {
                 let holders = blocks.iter().map(|hint| hint.holders[0].0);

@@ -130,3 +130,26 @@ fn nobody_is_waited_for_without_end() {
     coordinator.handle_timeout(at(250));
     assert_eq!(actions(&mut coordinator), ["failed: no worker has joined"]);
 }
+
+#[test]
+fn whoever_cannot_take_part_ends_no_run() {
+    let plan = plans::weave(2, 1);
+    let mut coordinator = scheduler(&plan, 1, 0);
+    // More than a run takes of workers that are lost without a task done.
+    for worker in 0..20 {
+        ask(&mut coordinator, worker.into());
+        if worker % 2 == 0 {
+            let reason = "a worker lacks kernel weave".to_owned();
+            coordinator.handle_input(at(0), Input::Unfit(WorkerId(worker), reason));
+            let words = [format!("refuse {worker}"), format!("end {worker}")];
+            assert_eq!(actions(&mut coordinator), words);
+        } else {
+            coordinator.handle_input(at(0), Input::Left(WorkerId(worker)));
+            assert_eq!(actions(&mut coordinator), [""; 0]);
+        }
+    }
+    assert_eq!(coordinator.lost(), 0);
+    assert_eq!(ask(&mut coordinator, 20), ["20 is 20"]);
+    joined(&mut coordinator, 20, 1);
+    assert_eq!(actions(&mut coordinator), ["20 gets lease 1"]);
+}

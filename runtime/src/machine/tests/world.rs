@@ -140,7 +140,7 @@ pub(super) struct World<'a> {
 impl<'a> World<'a> {
     pub(super) fn new(truth: &'a Truth, setup: Setup) -> Self {
         Self {
-            dice: Dice(setup.seed),
+            dice: Dice::new(setup.seed),
             coordinator: Scheduler::new(Arc::clone(&truth.plan), settings(&setup)).traced(),
             truth,
             dies_at: setup.faults.driver_dies.first().copied(),
@@ -380,7 +380,11 @@ impl<'a> World<'a> {
             match action {
                 scheduler::Action::Start(id, _) | scheduler::Action::Admit(_, id) => {
                     let late = self.strikes("workers started late", self.setup.faults.late);
-                    let most = if late { 3_000_000 } else { 50_000 };
+                    let most = if late {
+                        self.setup.faults.late_us
+                    } else {
+                        50_000
+                    };
                     let takes = self.dice.within(1_000, most);
                     self.push(takes * US, Event::Up(id));
                 }

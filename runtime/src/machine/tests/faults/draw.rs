@@ -36,7 +36,7 @@ pub(super) fn truths() -> Vec<[Truth; 2]> {
 
 /// A world as the seed would have it.
 pub(super) fn setup(seed: u64, truth: &Truth) -> Setup {
-    let dice = &mut Dice(seed ^ 0x5EED);
+    let dice = &mut Dice::new(seed ^ 0x5EED);
     let workers = dice.within(1, 6) as u32;
     let cores = dice.within(1, 4) as u32;
     let least = truth.largest_task * u64::from(cores);
@@ -83,6 +83,8 @@ pub(super) fn setup(seed: u64, truth: &Truth) -> Setup {
         }
         setup.faults.life_us = life;
         setup.faults.notice_us = dice.within(1_000, life / 4);
+        // Who starts later than others live finds nothing that they made.
+        setup.faults.late_us = setup.faults.late_us.min(life / 4);
         // It would hold others up for several of their lives.
         let holds_up = |how| match how {
             Loss::Paused(us) | Loss::Mute(us) | Loss::Deaf(us) => us > life / 4,
@@ -139,6 +141,7 @@ fn faults(dice: &mut Dice, seed: u64, truth: &Truth) -> Faults {
         store_slow: rare(dice, 200),
         store_fails: rare(dice, 200),
         late: rare(dice, 300),
+        late_us: 3_000_000,
         other_bits: rare(dice, 100),
         life_us: 0,
         notice_us: 0,

@@ -110,7 +110,12 @@ fn whoever_names_blocks_that_are_not_there_is_cut_off() {
         compute_ns: 1,
         counts: counts(),
     };
-    for said in says.chain([nothing_made]) {
+    // A block that a task makes is no input.
+    let made_before = FromWorker::Preloaded {
+        keys: vec![known],
+        counts: counts(),
+    };
+    for said in says.chain([nothing_made, made_before]) {
         let mut coordinator = scheduler(&plan, 2);
         joined(&mut coordinator, 0, 1);
         joined(&mut coordinator, 1, 1);
@@ -125,6 +130,13 @@ fn whoever_names_blocks_that_are_not_there_is_cut_off() {
     let mut coordinator = scheduler(&plan, 1);
     joined(&mut coordinator, 0, 1);
     actions(&mut coordinator);
+    let not_made = FromWorker::Taken {
+        keys: vec![known],
+        refused: Vec::new(),
+        counts: counts(),
+    };
+    coordinator.handle_input(NOW, scheduler::Input::Message(WorkerId(0), not_made));
+    assert!(actions(&mut coordinator).is_empty());
     for keys in foreign.map(|key| vec![key]) {
         let durable = FromWorker::Durable {
             blocks: keys.iter().map(|&key| Kept { key, digest: None }).collect(),
@@ -174,8 +186,9 @@ fn a_result_whose_maker_is_lost_is_put_by_who_has_it() {
         NOW,
         message(
             2,
-            FromWorker::Preloaded {
+            FromWorker::Taken {
                 keys: vec![block],
+                refused: Vec::new(),
                 counts,
             },
         ),
@@ -274,10 +287,10 @@ fn workers_with_other_bits_are_refused() {
     let plan = plans::weave(2, 4);
     let table: [(&[u8], &[&str]); 4] = [
         (&[1, 1, 1], &[]),
-        (&[1, 2, 1], &["stop 1", "end 1", "start 3 in 1"]),
-        (&[2, 1, 1], &["stop 0", "end 0", "start 3 in 0"]),
+        (&[1, 2, 1], &["refuse 1", "end 1", "start 3 in 1"]),
+        (&[2, 1, 1], &["refuse 0", "end 0", "start 3 in 0"]),
         // Of equals the smallest.
-        (&[2, 1], &["stop 0", "end 0", "start 2 in 0"]),
+        (&[2, 1], &["refuse 0", "end 0", "start 2 in 0"]),
     ];
     for (bits, expected) in table {
         let mut coordinator = scheduler(&plan, u32::try_from(bits.len()).expect("a few"));
@@ -289,6 +302,35 @@ fn workers_with_other_bits_are_refused() {
         words.retain(|word| !word.contains("lease"));
         assert_eq!(words, expected, "{bits:?}");
     }
+}
+
+/// The first worker of a run that starts its own ends it; a later one is replaced, three times a slot.
+#[test]
+fn workers_that_cannot_take_part_are_refused() {
+    let plan = plans::weave(2, 4);
+    let unfit = |id| {
+        let reason = "a worker has version 0.0.7 of peerwren".to_owned();
+        scheduler::Input::Unfit(WorkerId(id), reason)
+    };
+    let mut coordinator = scheduler(&plan, 2);
+    actions(&mut coordinator);
+    coordinator.handle_input(NOW, unfit(1));
+    let ends = ["refuse 1", "end 1", "failed: a worker has version"];
+    assert_eq!(actions(&mut coordinator), ends);
+    let mut coordinator = scheduler(&plan, 2);
+    joined(&mut coordinator, 0, 1);
+    actions(&mut coordinator);
+    for id in 1..=REFUSALS_A_SLOT_MAX {
+        coordinator.handle_input(NOW, unfit(id));
+        let next = format!("start {} in 1", id + 1);
+        let words = [format!("refuse {id}"), format!("end {id}"), next];
+        assert_eq!(actions(&mut coordinator), words);
+    }
+    coordinator.handle_input(NOW, unfit(REFUSALS_A_SLOT_MAX + 1));
+    assert_eq!(actions(&mut coordinator), ["refuse 4", "end 4"]);
+    // Nobody's number changes nothing.
+    coordinator.handle_input(NOW, unfit(77));
+    assert_eq!(actions(&mut coordinator), [""; 0]);
 }
 
 #[test]

@@ -139,6 +139,7 @@ impl World<'_> {
             return true;
         }
         let pair = u64::from(one.0.min(other.0)) << 32 | u64::from(one.0.max(other.0));
-        Dice(self.setup.seed ^ pair.wrapping_mul(0x9E37_79B9)).chance(self.setup.faults.no_path)
+        Dice::new(self.setup.seed ^ pair.wrapping_mul(0x9E37_79B9))
+            .chance(self.setup.faults.no_path)
     }
 }

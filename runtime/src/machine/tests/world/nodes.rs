@@ -176,7 +176,7 @@ impl World<'_> {
             ToWorker::Preload { keys } => Some(worker::Input::Preload(keys)),
             ToWorker::Store { keys, reason } => Some(worker::Input::Store(keys, reason)),
             ToWorker::Take { blocks } => Some(worker::Input::Take(blocks)),
-            ToWorker::Stop => {
+            ToWorker::Refused { .. } | ToWorker::Stop => {
                 self.expire(id);
                 None
             }

@@ -106,6 +106,7 @@ fn told(id: WorkerId, message: &ToWorker) -> Option<String> {
             format!("{id} is told: keep {keys}")
         }
         ToWorker::Introduce { peer, .. } => format!("{id} is told: look for {peer}"),
+        ToWorker::Refused { reason } => format!("{id} is refused: {reason}"),
         ToWorker::Stop => format!("{id} is told: stop"),
     })
 }
