@@ -8,6 +8,7 @@ mod doctor;
 mod end_to_end;
 mod experiment;
 mod faults;
+mod memory;
 mod options;
 mod pivots;
 mod plan;
