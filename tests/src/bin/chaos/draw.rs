@@ -169,24 +169,24 @@ const fn work(line: &'static str, results: &'static [&'static str]) -> Work {
     Work { line, results }
 }
 
-/// A second or more each on any machine, in some thousand to 20,000 tasks. Trees are named, since the automatic one
+/// A second or more each on any machine, in some thousand tasks. Trees are named, since the automatic one
 /// follows the workers.
 const WORKS: [Work; 5] = [
     work(
-        "qr random:2100x1500:5 --block 75 --ib 15 --tree grid:2x2",
+        "qr random:1500x1200:5 --block 75 --ib 15 --tree grid:2x2",
         &["q", "r"],
     ),
-    work("cholesky spd:3600:5 --block 100 --tree grid:2x2", &["l"]),
+    work("cholesky spd:2600:5 --block 100 --tree grid:2x2", &["l"]),
     work(
-        "lu random:2000x2000:3 --block 100 --tree grid:2x2",
+        "lu random:1500x1500:3 --block 100 --tree grid:2x2",
         &["l", "u", "p"],
     ),
     work(
-        "gemm random:2400x2000:1 random:2000x2400:2 --block 100 --tree grid:2x2",
+        "gemm random:1800x1500:1 random:1500x1800:2 --block 100 --tree grid:2x2",
         &["c"],
     ),
     work(
-        "lstsq random:2400x1800:1 random:2400x60:2 --block 75 --ib 15 --tree grid:2x2",
+        "lstsq random:1800x1200:1 random:1800x60:2 --block 75 --ib 15 --tree grid:2x2",
         &["x"],
     ),
 ];
