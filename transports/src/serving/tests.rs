@@ -280,7 +280,12 @@ impl Oracle {
                 self.sending.remove(&id);
                 self.open.retain(|request| request.id != id);
             }
-            Input::PeerLeft(peer) => self.has.retain(|(_, other)| *other != peer),
+            Input::PeerLeft(peer) => {
+                self.has.retain(|(_, other)| *other != peer);
+                // What is still on its way there is passed on by nobody.
+                let left = self.sending.values_mut().filter(|it| it.peer == peer);
+                left.for_each(|request| request.bytes = 0);
+            }
             Input::BlockLeft(key) => self.has.retain(|(other, _)| *other != key),
             Input::Lags(_) => {}
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peerwren_benches::report::Report;
 use peerwren_benches::running::children;
@@ -13,8 +13,9 @@ use crate::draw::{Drawn, Fault, Setting, Strike};
 use crate::place::{Hosts, Place, address};
 use crate::processes::{Ended, Site};
 
-/// How long joined workers may take to end after their run.
-const WORKERS_END: Duration = Duration::from_secs(60);
+/// Between two looks at a worker, and how many until it has taken too long to end after its run: a minute's.
+const LOOK: Duration = Duration::from_millis(20);
+const LOOKS_MAX: u32 = 3000;
 /// Drivers that a run may take.
 const DRIVERS_MAX: usize = 4;
 /// Digests of results by the work that makes them.
@@ -253,24 +254,25 @@ impl Attempt<'_> {
 
     /// Joined workers end by themselves; well, where nothing was done to them.
     fn workers_end(&self, joined: Vec<Child>, struck: u32) -> Result<(), String> {
-        let began = Instant::now();
         for mut worker in joined {
-            let status = loop {
-                if let Some(status) = worker.try_wait().map_err(|error| error.to_string())? {
-                    break status;
+            // Looks are counted, not time, in which this program may stand still.
+            for look in 0.. {
+                match worker.try_wait().map_err(|error| error.to_string())? {
+                    None if look < LOOKS_MAX => std::thread::sleep(LOOK),
+                    None => {
+                        // It is killed for its folder's sake.
+                        let _ = worker.kill();
+                        let _ = worker.wait();
+                        return Err("a worker does not end after its run".to_owned());
+                    }
+                    Some(status) => {
+                        let is_unharmed = struck == 0 || self.drawn.fault == Fault::Outlived;
+                        if is_unharmed && !status.success() {
+                            return Err(format!("an unharmed worker ended with {status}"));
+                        }
+                        break;
+                    }
                 }
-                if began.elapsed() > WORKERS_END {
-                    let _ = worker.kill();
-                    let _ = worker.wait();
-                    return Err("a worker does not end after its run".to_owned());
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            };
-            let is_unharmed = struck == 0 || self.drawn.fault == Fault::Outlived;
-            if is_unharmed && !status.success() {
-                return Err(format!(
-                    "a worker that nothing was done to ended with {status}"
-                ));
             }
         }
         Ok(())

@@ -21,8 +21,9 @@ const LISTING: Duration = Duration::from_millis(50);
 const RUN_MAX: Duration = Duration::from_secs(240);
 /// Who looks every 5 ms and comes so late was stopped itself, with all it runs: such a time is no run's.
 const STALL: Duration = Duration::from_secs(2);
-/// How long workers may take to notice that their run is over: those that were cut off wait for it to come back.
-const ENDS_WITHIN: Duration = Duration::from_secs(40);
+/// Looks until workers have taken too long to notice that their run is over: 50 s, since those that were cut off
+/// wait for it to come back.
+const LOOKS_MAX: u32 = 1000;
 /// How long a worker waits for a coordinator.
 const ORPHAN_S: u32 = 25;
 
@@ -253,18 +254,15 @@ impl Site<'_> {
     /// # Errors
     /// Some have to be killed.
     pub(crate) fn all_end(&self) -> Result<(), String> {
-        let began = Instant::now();
-        loop {
-            let left = self.processes();
-            if left.is_empty() {
+        for _ in 0..LOOKS_MAX {
+            if self.processes().is_empty() {
                 return Ok(());
-            }
-            if began.elapsed() > ENDS_WITHIN {
-                left.iter().for_each(|&pid| send(pid, Signal::KILL));
-                return Err(format!("processes are left: {left:?}"));
             }
             std::thread::sleep(LOOK * 10);
         }
+        let left = self.processes();
+        left.iter().for_each(|&pid| send(pid, Signal::KILL));
+        Err(format!("processes are left: {left:?}"))
     }
 
     /// The live processes of this run: orphans become this program's children ([`adopt_orphans`]).
