@@ -135,11 +135,11 @@ impl Site<'_> {
         let waits = due.iter().any(|due| due.after_checkpoint);
         let (mut has_checkpoint, mut listed) = (false, None);
         let status = loop {
+            stalled |= looked.elapsed() > STALL;
+            looked = Instant::now();
             if let Some(status) = driver.try_wait().map_err(|error| error.to_string())? {
                 break status;
             }
-            stalled |= looked.elapsed() > STALL;
-            looked = Instant::now();
             let now = began.elapsed();
             if now > RUN_MAX && !stalled {
                 send(driver.id(), Signal::KILL);
