@@ -4,6 +4,8 @@
 #
 #   hosts.sh up PREFIX N              makes PREFIX-h1 to PREFIX-hN at 10.77.0.1 to 10.77.0.N
 #   hosts.sh rate PREFIX HOST MBIT    limits host number HOST to so many Mbit/s each way; 0 lifts its limit
+#   hosts.sh cut PREFIX HOST          takes host number HOST off the switch
+#   hosts.sh mend PREFIX HOST         puts it back
 #   hosts.sh down PREFIX              ends what runs in them and removes all of it; never fails
 #
 # RATE      Mbit/s of each host, up and down (600)
@@ -13,7 +15,7 @@ set -eu
 verb=${1:-help}
 prefix=${2:-}
 if [[ -z $prefix ]]; then
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
+    sed -n '2,12s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 rate=${RATE:-600}
@@ -76,6 +78,8 @@ up() {
 case $verb in
 up) up "${3:-4}" ;;
 rate) mbit=${4:?MBIT} limit "${3:?HOST}" ;;
+cut) ip -n "$prefix-sw" link set "h${3:?HOST}" down ;;
+mend) ip -n "$prefix-sw" link set "h${3:?HOST}" up ;;
 down) down ;;
-*) echo "hosts.sh: $verb is neither up, rate nor down" >&2; exit 2 ;;
+*) echo "hosts.sh: $verb is neither up, rate, cut, mend nor down" >&2; exit 2 ;;
 esac

@@ -31,7 +31,17 @@ pub fn beside(name: &str) -> Option<PathBuf> {
 /// # Panics
 /// The command was not built.
 pub fn command(folder: &Path, line: &str, variables: &[(&str, String)]) -> Command {
-    let mut command = Command::new(peerwren().expect("the command is built"));
+    let program = peerwren().expect("the command is built");
+    clean(Command::new(program), folder, line, variables)
+}
+
+/// A command with the words of a line, in a folder, with no option from the environment but these.
+pub fn clean(
+    mut command: Command,
+    folder: &Path,
+    line: &str,
+    variables: &[(&str, String)],
+) -> Command {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("PEERWREN_") || name.starts_with("AWS_") {

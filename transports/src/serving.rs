@@ -13,6 +13,9 @@
 //! handle_input(input)   poll_action() -> Option<Action>, drained to None   check_invariants()
 //! ```
 //!
+//! Whoever takes a block slower than others could have it lends its turn to one of them ([`Input::Lags`]), so that a
+//! few slow readers do not hold up all.
+//!
 //! Nobody is sent round in circles: who was referred in vain asks again and says so, and is not referred
 //! any more; nor does this node refer anybody to the peer that was named.
 
@@ -34,8 +37,10 @@ const RECEIVERS_MAX: usize = 16;
 /// Bounds of a [`Server`].
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Blocks that are sent at one time.
+    /// Blocks that are sent at one time, those that lag aside.
     pub outgoing_max: usize,
+    /// Blocks that are sent beside them since their readers lag.
+    pub lagging_max: usize,
     /// Requests that wait; one more is told that this node is busy.
     pub queue_max: usize,
     /// The shortest block, in bytes, for which anybody is referred.
@@ -68,6 +73,8 @@ pub enum Input {
     Asked(Request),
     /// A block was sent, and its peer has it whole and right.
     Served(RequestId),
+    /// A block is on its way for longer than it should be: another may go beside it.
+    Lags(RequestId),
     /// A request is over otherwise: its peer gave up, or nothing could be sent.
     GaveUp(RequestId),
     /// A peer is gone for good.
@@ -94,6 +101,8 @@ struct Sending {
     key: BlockKey,
     /// Whether others may be referred to the peer once it has the block.
     may_serve: bool,
+    /// Whether its turn is lent to another.
+    lags: bool,
 }
 
 /// The peers that were sent a block by this node.
@@ -135,6 +144,7 @@ impl Server {
         match input {
             Input::Asked(request) => self.asked(request),
             Input::Served(id) => self.served(id),
+            Input::Lags(id) => self.lags(id),
             Input::GaveUp(id) => {
                 self.waiting.retain(|request| request.id != id);
                 self.sending.remove(&id);
@@ -142,7 +152,7 @@ impl Server {
             Input::PeerLeft(peer) => self.peer_left(peer),
             Input::BlockLeft(key) => drop(self.receivers.remove(&key)),
         }
-        while self.sending.len() < self.limits.outgoing_max
+        while self.has_turn()
             && let Some(request) = self.next_turn()
         {
             self.send(&request);
@@ -162,8 +172,10 @@ impl Server {
 
     /// Panics with a sentence if what this machine knows contradicts itself.
     pub fn check_invariants(&self) {
-        let (limits, sending) = (&self.limits, self.sending.len());
+        let (limits, lagging) = (&self.limits, self.lagging());
+        let sending = self.sending.len() - lagging;
         assert!(sending <= limits.outgoing_max, "{sending} are sent at once");
+        assert!(lagging <= limits.lagging_max, "{lagging} lag at once");
         assert!(self.waiting.len() <= limits.queue_max, "too many wait");
         assert!(
             self.waiting.is_empty() || sending == limits.outgoing_max,
@@ -179,13 +191,28 @@ impl Server {
         }
     }
 
+    fn lagging(&self) -> usize {
+        self.sending.values().filter(|sending| sending.lags).count()
+    }
+
+    fn has_turn(&self) -> bool {
+        self.sending.len() - self.lagging() < self.limits.outgoing_max
+    }
+
+    fn lags(&mut self, id: RequestId) {
+        let may_lend = self.lagging() < self.limits.lagging_max;
+        if let Some(sending) = self.sending.get_mut(&id) {
+            sending.lags |= may_lend;
+        }
+    }
+
     fn asked(&mut self, request: Request) {
         // Whoever asks does not have it, whatever it was sent before.
         self.forget(&request.key, request.peer);
         if let Some(peer) = request.in_vain {
             self.forget(&request.key, peer);
         }
-        if self.sending.len() < self.limits.outgoing_max {
+        if self.has_turn() {
             self.send(&request);
         } else if let Some(peer) = self.least_referred(&request) {
             self.refer(&request, peer);
@@ -215,6 +242,7 @@ impl Server {
             peer,
             key,
             may_serve,
+            lags: false,
         };
         self.sending.insert(id, sending);
         self.actions.push_back(Action::Send(id));

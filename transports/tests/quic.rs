@@ -2,6 +2,8 @@
 
 #[path = "quic/attackers.rs"]
 mod attackers;
+#[path = "quic/flood.rs"]
+mod flood;
 #[path = "quic/handover.rs"]
 mod handover;
 #[path = "quic/paths.rs"]
@@ -420,6 +422,7 @@ fn beyond_its_turns_and_queue_a_node_is_busy() {
         let mut run = Run::new();
         let limits = limits(|limits| {
             limits.outgoing_max = 1;
+            limits.outgoing_lagging_max = 0;
             limits.outgoing_queue_max = 1;
             limits.send_window_bytes = 10_000;
         });
@@ -470,6 +473,7 @@ fn a_cancelled_fetch_frees_its_turn() {
         // Nothing but the cancellation itself may free the turn within the test's time.
         let one = limits(|limits| {
             limits.outgoing_max = 1;
+            limits.outgoing_lagging_max = 0;
             limits.stall_timeout = Duration::from_secs(1000);
             limits.fetch_timeout = Duration::from_secs(1000);
         });

@@ -105,6 +105,7 @@ fn serving_limits() -> serving::Limits {
     let real = quic::Limits::default();
     serving::Limits {
         outgoing_max: real.outgoing_max,
+        lagging_max: real.outgoing_lagging_max,
         queue_max: real.outgoing_queue_max,
         refer_bytes_min: real.refer_bytes_min as u64,
     }

@@ -123,6 +123,27 @@ fn a_run_whose_workers_all_die_goes_on() {
     assert!(lost >= 2, "{lost} workers were lost");
 }
 
+/// Half of the workers stand still for a while, and go on as if nothing had been or are taken for lost.
+#[test]
+fn workers_that_stand_still_cost_time_only() {
+    let folder = Folder::new("still");
+    succeed(
+        &folder.0,
+        &format!("{PLAN} --workers 1 --q q1.npy --r r1.npy --quiet"),
+    );
+    let line = format!("{PLAN} --workers 4 --q q2.npy --r r2.npy --report p.json --quiet");
+    let run = start(&folder.0, &line);
+    wait_until("workers that compute", || {
+        let workers = children(run.id());
+        !workers.is_empty() && workers.iter().all(|&pid| computes(pid)) || !is_alive(run.id())
+    });
+    let still: Vec<_> = children(run.id()).into_iter().take(2).collect();
+    still.iter().for_each(|&pid| signal("STOP", pid));
+    std::thread::sleep(Duration::from_secs(2));
+    still.iter().for_each(|&pid| signal("CONT", pid));
+    let _report = end_with_same_bits(&folder, run);
+}
+
 #[test]
 fn workers_that_die_at_every_start_end_the_run() {
     let folder = Folder::new("hopeless");

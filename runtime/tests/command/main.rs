@@ -11,6 +11,7 @@ mod end_to_end;
 mod experiment;
 mod faults;
 mod liars;
+mod memory;
 mod options;
 mod pivots;
 mod plan;

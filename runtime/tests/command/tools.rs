@@ -1,6 +1,7 @@
 //! Running the command in a folder of its own.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -140,4 +141,10 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited a minute for: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// What a test shows beside its verdict.
+pub(crate) fn say(line: &str) {
+    // Nothing is left to tell when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

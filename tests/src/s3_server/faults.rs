@@ -87,6 +87,8 @@ struct State {
     rules: Vec<(On, usize, Want)>,
     /// A seed and the share of requests that go wrong, in percent.
     random: Option<(u64, u64)>,
+    /// What every request meets for now.
+    all: Option<Want>,
     asked: BTreeMap<On, usize>,
 }
 
@@ -99,6 +101,11 @@ impl Faults {
     /// Makes this share of all requests go wrong, each in one of all the ways.
     pub fn at_random(&self, seed: u64, percent: u64) {
         self.state().random = Some((seed, percent));
+    }
+
+    /// Makes every request go wrong alike from now on; `None` ends that. Rules go first.
+    pub fn all(&self, want: Option<Want>) {
+        self.state().all = want;
     }
 
     /// Nothing goes wrong any more, and nothing was asked.
@@ -122,6 +129,9 @@ impl Faults {
             *left -= 1;
             return Some(*want);
         }
+        if state.all.is_some() {
+            return state.all;
+        }
         let (seed, percent) = state.random.as_mut()?;
         let drawn = draw(seed);
         if drawn % 100 >= *percent {
@@ -143,7 +153,7 @@ impl Faults {
 }
 
 /// The next number of a sequence (splitmix64).
-fn draw(seed: &mut u64) -> u64 {
+pub fn draw(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *seed;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

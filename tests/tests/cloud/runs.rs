@@ -1,5 +1,7 @@
 //! Whole runs whose store is a bucket, and what `peerwren store` shows and removes of them.
 
+use std::time::Duration;
+
 use peerwren_tests::command::{Folder, run, succeed};
 use peerwren_tests::conformance::key;
 use peerwren_tests::s3_server::S3Server;
@@ -78,6 +80,31 @@ fn a_run_survives_faults_of_its_bucket_and_tells_those_it_does_not() {
     for part in ["s3://bucket/x/", "AccessDenied", "s3:PutObject"] {
         assert!(last.contains(part), "{told}");
     }
+}
+
+#[test]
+fn a_run_waits_for_a_bucket_that_is_out() {
+    let (server, folder) = (S3Server::start(), Folder::new("out"));
+    let qr = |name: &str| {
+        format!(
+            "qr random:64x64:1 --block 16 --ib 4 --workers 2 --exchange store --store s3://bucket/x --r {name}.npy \
+             --quiet"
+        )
+    };
+    succeed(&folder.0, &qr("calm"), &server.variables());
+    let before = server.faults().asked(On::Put);
+    let out = Want::Status(503, "ServiceUnavailable");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| succeed(&folder.0, &qr("own"), &server.variables()));
+        while server.faults().asked(On::Put) < before + 5 && !run.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.faults().all(Some(out));
+        std::thread::sleep(Duration::from_secs(3));
+        server.faults().all(None);
+    });
+    assert_eq!(folder.bytes("own.npy"), folder.bytes("calm.npy"));
+    assert_eq!(server.keys(), [""; 0]);
 }
 
 #[test]

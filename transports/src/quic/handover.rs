@@ -28,7 +28,7 @@ const SHOWING_TIMEOUT: Duration = Duration::from_secs(1);
 type Ticket = [u8; SECRET_LEN];
 
 /// What a door's listener and the requests that wait for their callers share. One waiting entry for each block
-/// that is being sent: [`Limits::outgoing_max`](super::Limits) at most.
+/// that is being sent: as many as [`Limits`](super::Limits) lets.
 type Waiting = Mutex<HashMap<Ticket, oneshot::Sender<UnixStream>>>;
 
 /// Where a node hands blocks over.

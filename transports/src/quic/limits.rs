@@ -12,14 +12,18 @@ use super::error::BindError;
 /// Memory beyond the blocks themselves: each connection may hold `receive_window_bytes` that came
 /// and were not read, and `send_window_bytes` that were sent and not acknowledged (payload is sent
 /// from the block itself, not from a copy). Reading is never put off and at most
-/// `outgoing_max` blocks are being sent, so that what is really held is about one window a
-/// transfer: 2 sent + 4 received x 8 MiB = 48 MiB at the very worst, a few MiB as a rule.
+/// `outgoing_max` blocks and `outgoing_lagging_max` more are being sent, so that what is really held
+/// is about one window a transfer: 4 sent + 4 received x 8 MiB = 64 MiB at the very worst, a few MiB
+/// as a rule.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
     /// Blocks that are sent at one time, to all peers together. Two fill a link, and let the next
     /// block start while the last bytes of one are on their way.
     pub outgoing_max: usize,
+    /// Blocks that are sent beside those, since their readers are slow: two that take their time hold up
+    /// nobody.
+    pub outgoing_lagging_max: usize,
     /// Requests that wait for their turn to be sent; one more is told that this node is busy.
     pub outgoing_queue_max: usize,
     /// The shortest block, in bytes, whose askers are referred to peers that were sent it
@@ -77,6 +81,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             outgoing_max: 2,
+            outgoing_lagging_max: 2,
             outgoing_queue_max: 64,
             refer_bytes_min: 256 << 10,
             hand_over_bytes_min: Some(32 << 10),

@@ -10,6 +10,7 @@ use crate::block::Indices;
 const BIG: u64 = 1000;
 const LIMITS: Limits = Limits {
     outgoing_max: 2,
+    lagging_max: 1,
     queue_max: 4,
     refer_bytes_min: BIG,
 };
@@ -46,6 +47,10 @@ fn asked_again(id: u64, peer: u32, of: i64, in_vain: u32) -> Input {
 
 fn served(id: u64) -> Input {
     Input::Served(RequestId(id))
+}
+
+fn lags(id: u64) -> Input {
+    Input::Lags(RequestId(id))
 }
 
 fn gave_up(id: u64) -> Input {
@@ -121,6 +126,23 @@ fn inputs_lead_to_actions() {
             (served(1), vec![refer(4, 1), refer(6, 1), send(3)]),
             (gave_up(2), vec![send(5)]),
             (gave_up(2), vec![]),
+        ],
+    );
+    check(
+        "who lags lends its turn, as many as may, and never has it back",
+        vec![
+            (asked(1, 0), vec![send(1)]),
+            (asked(2, 1), vec![send(2)]),
+            (asked(3, 2), vec![]),
+            (lags(1), vec![send(3)]),
+            (asked(4, 3), vec![]),
+            // Another may not.
+            (lags(2), vec![]),
+            (served(1), vec![]),
+            (lags(2), vec![send(4)]),
+            (lags(9), vec![]),
+            (gave_up(2), vec![]),
+            (asked(5, 0), vec![refer(5, 1)]),
         ],
     );
     check(
@@ -258,8 +280,14 @@ impl Oracle {
                 self.sending.remove(&id);
                 self.open.retain(|request| request.id != id);
             }
-            Input::PeerLeft(peer) => self.has.retain(|(_, other)| *other != peer),
+            Input::PeerLeft(peer) => {
+                self.has.retain(|(_, other)| *other != peer);
+                // What is still on its way there is passed on by nobody.
+                let left = self.sending.values_mut().filter(|it| it.peer == peer);
+                left.for_each(|request| request.bytes = 0);
+            }
             Input::BlockLeft(key) => self.has.retain(|(other, _)| *other != key),
+            Input::Lags(_) => {}
         }
     }
 
@@ -297,13 +325,13 @@ impl Oracle {
                 );
             }
         }
-        assert!(self.sending.len() <= LIMITS.outgoing_max);
+        assert!(self.sending.len() <= LIMITS.outgoing_max + LIMITS.lagging_max);
     }
 }
 
 /// One thing that happens: what, and two numbers to choose with.
 fn event() -> impl Strategy<Value = (u8, u8, u8)> {
-    (0u8..10, any::<u8>(), any::<u8>())
+    (0u8..11, any::<u8>(), any::<u8>())
 }
 
 proptest! {
@@ -344,6 +372,7 @@ proptest! {
                 }
                 9 if one % 2 == 0 => Input::PeerLeft(worker(u32::from(two % 7))),
                 9 => Input::BlockLeft(key(i64::from(two % 3))),
+                10 if under_way > 0 => Input::Lags(sent(&oracle)),
                 _ => continue,
             };
             feed(&mut server, &mut oracle, input);

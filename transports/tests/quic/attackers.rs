@@ -82,6 +82,7 @@ fn who_asks_and_does_not_read_loses_its_turn() {
         let limits = limits(|limits| {
             limits.stall_timeout = Duration::from_millis(300);
             limits.outgoing_max = 1;
+            limits.outgoing_lagging_max = 0;
             limits.send_window_bytes = 10_000;
         });
         let (server, _channels) = run.node(W1, &[(0, 8 << 20)], limits);

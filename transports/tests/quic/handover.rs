@@ -105,6 +105,7 @@ fn callers_that_stay_away_or_take_nothing_hold_a_turn_no_longer_than_others() {
         let mut run = Run::new();
         let limits = limits(|limits| {
             limits.outgoing_max = 1;
+            limits.outgoing_lagging_max = 0;
             limits.stall_timeout = Duration::from_millis(200);
         });
         let (holder, _channels) = run.node(W1, &[(0, 8 * LEN)], limits);

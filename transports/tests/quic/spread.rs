@@ -131,6 +131,7 @@ impl Hog {
 /// Turns last until the hog lets go, however slow this machine is.
 fn patient() -> Limits {
     limits(|limits| {
+        limits.outgoing_lagging_max = 0;
         limits.stall_timeout = Duration::from_secs(100);
         limits.fetch_timeout = Duration::from_secs(100);
         limits.handshake_timeout = Duration::from_secs(100);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{ChildStdout, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 
 use peerwren_transports::block::{Block, BlockBuf, BlockKey, Digest, Indices};
@@ -251,6 +251,16 @@ impl Child {
         self.process.wait().unwrap();
     }
 
+    /// The most memory that it has had so far, in bytes; none where the system does not tell.
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kib << 10)
+    }
+
     fn line_with(&mut self, start: &str) -> String {
         loop {
             let mut line = String::new();
@@ -273,11 +283,12 @@ impl Drop for Child {
     }
 }
 
-struct Telling(Block);
+/// Tells that its block is asked for, once: nobody reads more.
+struct Telling(Block, Once);
 
 impl BlockSource for Telling {
     fn get(&self, _: &BlockKey) -> Option<Block> {
-        tell("SENDING ", &self.0.len());
+        self.1.call_once(|| tell("SENDING ", &self.0.len()));
         Some(self.0.clone())
     }
 }
@@ -292,7 +303,7 @@ pub(crate) fn serve_as_child() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let source = Arc::new(Telling(block(0, len)));
+        let source = Arc::new(Telling(block(0, len), Once::new()));
         let (node, mut channels) =
             Node::bind(&identity, local(), source, Limits::default()).unwrap();
         tell("ADDRESS ", &node.local_addr());

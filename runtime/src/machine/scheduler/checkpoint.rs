@@ -116,6 +116,8 @@ impl Scheduler {
             resumed.pending.remove(&key);
         }
         resumed.checkpoints = Checkpoints::after(manifest);
+        let tasks = manifest.task_count();
+        tracing::info!(number = manifest.number, tasks, "goes on from a checkpoint");
         resumed
     }
 
@@ -166,7 +168,7 @@ impl Scheduler {
         };
         self.checkpoints.number += 1;
         let wanted: Vec<_> = fixed.wanted.keys().copied().collect();
-        tracing::debug!(
+        tracing::info!(
             number = fixed.manifest.number,
             tasks = fixed.manifest.task_count(),
             blocks = fixed.blocks.len(),
