@@ -192,8 +192,13 @@ pub fn run(bytes: &[u8]) {
         let input = match words.byte() % 12 {
             0 | 1 => {
                 let worker = words.worker();
-                let bits = Digest::of(&[words.byte() / 128]);
-                Input::Joined(worker, vec!["127.0.0.1:1".to_owned()], bits)
+                match words.byte() {
+                    77 => Input::Unfit(worker, "another version".to_owned()),
+                    byte => {
+                        let bits = Digest::of(&[byte / 128]);
+                        Input::Joined(worker, vec!["127.0.0.1:1".to_owned()], bits)
+                    }
+                }
             }
             2 => Input::Left(words.worker()),
             3 => Input::ManifestWritten(Ok(())),
